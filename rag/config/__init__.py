@@ -1,0 +1,40 @@
+"""config.yaml -> frozen sections, in the order of the flow.
+
+Precedence: defaults < config.yaml < environment `RAG_SECTION__KEY` < flags. Unknown keys are refused with the
+known ones named. `${VAR}` and `${VAR:-default}` in the file read the environment, an unset one is an error, and `$${`
+stands for `${` itself. Environment and flags hold text: `null`, `[a, b]` or `a,b` for lists, all else as it stands.
+"""
+
+from __future__ import annotations
+
+from rag.config.reading import dump_config, load_config, packaged
+from rag.config.sections import (
+    AnswerSection,
+    Config,
+    Documents,
+    Embed,
+    Generate,
+    Load,
+    Prompt,
+    Retrieve,
+    Section,
+    Split,
+    Store,
+)
+
+__all__ = [
+    "AnswerSection",
+    "Config",
+    "Documents",
+    "Embed",
+    "Generate",
+    "Load",
+    "Prompt",
+    "Retrieve",
+    "Section",
+    "Split",
+    "Store",
+    "dump_config",
+    "load_config",
+    "packaged",
+]

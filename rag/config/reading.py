@@ -1,0 +1,228 @@
+"""From a file, the environment and flags to a Config, or one ConfigError that names what is wrong where."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from rag.config.sections import Config, Documents
+from rag.errors import ConfigError
+
+ENV_PREFIX = "RAG_"
+PATHS = (("documents", "path"), ("store", "path"), ("prompt", "directory"), ("embed", "model"), ("generate", "model"))
+
+
+def packaged(name: str) -> Path:
+    """A file of the packaged defaults: beside the package in a wheel, at the repository's root in a checkout."""
+    here = Path(__file__).resolve().parents[1]
+    for root in (here / "defaults", here.parent):
+        if (root / name).exists():
+            return root / name
+    raise ConfigError(f"the packaged file {name} is missing below {here}", "reinstall the package")
+
+
+def find_config() -> Path | None:
+    """./config.yaml, then the user's directory; None: the packaged defaults. Never one inside a document folder."""
+    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    candidates = (Path.cwd() / "config.yaml", user / "rag" / "config.yaml")
+    return next((p for p in candidates if p.is_file()), None)
+
+
+def load_config(
+    path: Path | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Read `path` (None: the one `find_config` finds), then the environment, then `overrides`.
+
+    `overrides` maps dotted keys to values, or to text as a flag has it: `{"retrieve.top_k": 3}`. Raises ConfigError,
+    which names the file, variable or flag, the key, the value and the choices.
+    """
+    environ = os.environ if environ is None else environ
+    found = Path(path) if path is not None else find_config()
+    file = found or packaged("config.yaml")
+    data = {k: {} if v is None else v for k, v in _read_yaml(file, environ).items()}  # a section with nothing in it
+    _anchor_paths(data, found.resolve().parent if found else Path.cwd())
+    origins: dict[str, str] = {}  # dotted key -> where its value comes from, unless it is the file
+    for dotted, text in _environment(environ).items():
+        _set(data, dotted, text, origins, f"environment variable {ENV_PREFIX}{dotted.upper().replace('.', '__')}")
+    for dotted, value in (overrides or {}).items():
+        _set(data, dotted, value, origins, "flag")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, str(file), origins) from None
+
+
+def dump_config(config: Config) -> str:
+    """As YAML that `load_config` reads back to the same Config."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: Any, value: str) -> Any:
+        # Unicode's own line ends would be written as they are and read back as a space or a newline.
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if _LINE_ENDS & set(value) else None)
+
+    Dumper.add_representer(str, text)
+    data = _escape(config.model_dump(mode="json"))
+    return yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+_LINE_ENDS = frozenset("\r\x85\u2028\u2029")
+
+
+def _anchor_paths(data: dict[str, Any], base: Path) -> None:
+    """Paths in a file are relative to that file; those of the packaged defaults, to where one works."""
+    if isinstance(documents := data.setdefault("documents", {}), dict):
+        documents.setdefault("path", str(Documents().path))
+    for section, key in PATHS:
+        values = data.get(section)
+        value = values.get(key) if isinstance(values, dict) else None
+        # a model is a path only where it looks like one: "./models/mine", but not "BAAI/bge-small-en"
+        if isinstance(value, str) and (key != "model" or value.startswith(("./", "../", "~/"))):
+            data[section][key] = str(base / Path(value).expanduser())
+
+
+def _read_yaml(file: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    import yaml
+
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such config file", "name another with --config") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8: {error.reason} at byte {error.start}", "save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: can't be read: {error.strerror}", "name another with --config") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{file}:{line} not valid YAML: {error.problem}", "check the indentation there") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not valid YAML: {error}", "it may hold control characters") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file}: holds a {type(data).__name__}, not sections", "`rag config --default` shows one")
+    result = _interpolate(data, environ, file, "")
+    assert isinstance(result, dict)
+    return result
+
+
+_VARIABLE = re.compile(r"\$?\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
+
+
+def _interpolate(value: Any, environ: Mapping[str, str], file: Path, where: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _interpolate(v, environ, file, f"{where}.{k}" if where else str(k)) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_interpolate(v, environ, file, where) for v in value]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        if match[0].startswith("$$"):
+            return match[0][1:]
+        if name is None:
+            raise ConfigError(
+                f"{file}: {where}: {value!r} has a ${{ that names no variable", "write $${ for the text ${"
+            )
+        found = environ.get(name) if default is None else environ.get(name) or default  # as in a shell
+        if found is None:
+            raise ConfigError(
+                f"{file}: {where}: environment variable {name} is not set", f"set it, or write ${{{name}:-default}}"
+            )
+        return found
+
+    return _VARIABLE.sub(replace, value)
+
+
+def _escape(value: Any) -> Any:
+    """What `_interpolate` turns back."""
+    if isinstance(value, dict):
+        return {k: _escape(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_escape(v) for v in value]
+    return value.replace("${", "$${") if isinstance(value, str) else value
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name[len(ENV_PREFIX) :].lower().replace("__", ".", 1): value
+        for name, value in environ.items()
+        if name.startswith(ENV_PREFIX) and "__" in name
+    }
+
+
+def _set(data: dict[str, Any], dotted: str, value: Any, origins: dict[str, str], origin: str) -> None:
+    section, _, key = dotted.partition(".")
+    field = Config.model_fields.get(section)
+    known: dict[str, FieldInfo] = getattr(field.annotation, "model_fields", {}) if field else {}
+    if key not in known:
+        choices = ", ".join(f"{section}.{k}" for k in known) or ", ".join(f"{s}.…" for s in Config.model_fields)
+        raise ConfigError(f"{origin}: there is no setting {dotted}", f"choices: {choices}")
+    values = data.setdefault(section, {})
+    if isinstance(values, dict):  # anything else is refused with the file's name
+        values[key] = _parse(value, known[key].annotation) if isinstance(value, str) else value
+        origins[dotted] = origin
+
+
+def _parse(text: str, wanted: Any) -> Any:
+    """What an environment variable's or a flag's text means where `wanted` is expected. Pydantic reads numbers.
+
+    >>> _parse("null", int | None), _parse("[a, 'b,c']", tuple[str, ...]), _parse("a, b", tuple[str, ...])
+    (None, ['a', 'b,c'], ['a', 'b'])
+    """
+    if text.strip() == "null" and type(None) in get_args(wanted):
+        return None
+    if get_origin(wanted) is not tuple:
+        return text
+    if text.lstrip().startswith("["):
+        import yaml
+
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            pass  # [ab]*.txt is a pattern
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _explain(error: ValidationError, file: str, origins: Mapping[str, str]) -> ConfigError:
+    """Turn pydantic's first complaint into: where, what with its value, the choices."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    where, dotted = ".".join(path), ".".join(path[:2])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    origin = origins.get(dotted, file)
+    match first["type"]:
+        case "extra_forbidden":
+            section = Config.model_fields.get(path[0]) if len(path) > 1 else None
+            choices = ", ".join(getattr(section.annotation if section else Config, "model_fields", {}))
+            return ConfigError(f"{origin}: unknown key {where}{more}", f"choices: {choices}")
+        case "value_error":  # two keys of a section don't fit
+            given = dict.fromkeys(o for key, o in origins.items() if key.startswith(f"{where}."))
+            told = str(first["msg"]).removeprefix("Value error, ")
+            return ConfigError(f"{', '.join([file, *given])}: {told}{more}", f"change one of the two in {where}")
+        case "literal_error":
+            choices = str(first["ctx"]["expected"]).replace(" or ", ", ").replace("'", "")
+            return ConfigError(f"{origin}: {where} is {first['input']!r}{more}", f"choices: {choices}")
+        case "model_type":
+            return ConfigError(
+                f"{origin}: {where} is {first['input']!r}, not a section{more}", "put KEY: VALUE below it"
+            )
+        case _:
+            told = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            return ConfigError(
+                f"{origin}: {where} is {first['input']!r}, should be {told}{more}",
+                "`rag config` shows what is in force",
+            )

@@ -1,0 +1,144 @@
+"""What can be set, section by section in the order of the flow. Each has a default that was measured or is safe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Pattern = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+
+class Documents(Section):
+    """Which files are taken."""
+
+    path: Path = Path("data/documents")
+    include: tuple[Pattern, ...] = ()  # gitignore-style patterns; empty: everything
+    exclude: tuple[Pattern, ...] = (".*", "node_modules/", "__pycache__/", "~$*")
+    max_file_mb: float = Field(100, gt=0)
+
+
+class Load(Section):
+    """How files become text. The limits hold in the worker process that parses untrusted formats."""
+
+    workers: int = Field(0, ge=0, le=64)  # 0: one per core
+    timeout_s: float = Field(180, gt=0)  # wall clock per file; pypdf reads 8-20 pages a second
+    memory_mb: int = Field(1536, ge=256)  # address space of a worker above what it starts with
+    max_pages: int = Field(5000, ge=1)  # of one PDF
+    max_chars: int = Field(20_000_000, ge=1000)  # of one file's text
+
+
+class Split(Section):
+    kind: Literal["sentence", "recursive", "markdown", "token", "document", "semantic"] = "sentence"
+    max_tokens: int = Field(200, ge=8)  # counted by `tokenizer`, special tokens not included
+    overlap_tokens: int = Field(0, ge=0)
+    tokenizer: str = "embedder"  # or "tiktoken:cl100k_base" and its like; the embedder's limit holds anyway
+    separators: tuple[str, ...] = ("\n\n", "\n", ".", "?", "!", " ", "")  # recursive only; literal strings
+    prepend: Literal["none", "title", "headings", "title+headings"] = "none"  # to what is embedded
+
+    @model_validator(mode="after")
+    def _overlap_below_size(self) -> Self:
+        if self.overlap_tokens >= self.max_tokens:
+            raise ValueError(
+                f"split.overlap_tokens ({self.overlap_tokens}) must be below split.max_tokens ({self.max_tokens})"
+            )
+        return self
+
+
+class Embed(Section):
+    model: str = "all-MiniLM-L6-v2"  # a name, or the path of a sentence-transformers folder
+    look_in: tuple[Literal["package", "path", "hub"], ...] = ("package", "path", "hub")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    batch_tokens: int = Field(2048, ge=256)  # padded tokens of one forward pass; measured best from 1024 to 4096
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    device: str = "cpu"
+    threads: int = Field(0, ge=0)  # 0: as many as cores
+
+
+class Store(Section):
+    kind: Literal["chroma", "chroma-server"] = "chroma"
+    path: Path | None = None  # None: one folder per document folder in the user's data directory
+    host: str = "127.0.0.1"  # chroma-server only
+    port: int = Field(8000, ge=1, le=65535)
+    ssl: bool = False
+    ef_search: int = Field(400, ge=10, le=10_000)
+    stemmer: str = "english"  # a Snowball algorithm, or "none"
+    min_free_mb: int = Field(200, ge=0)  # a sync is refused when the disk has less
+
+
+class Retrieve(Section):
+    kind: Literal["hybrid", "dense", "lexical"] = "hybrid"
+    top_k: int = Field(5, ge=1, le=1000)
+    candidates: int = Field(50, ge=1, le=5000)  # fetched from each index before fusion
+    fusion: Literal["convex", "rrf"] = "convex"
+    dense_weight: float = Field(0.6, ge=0, le=1)  # convex: the lexical part gets 1 - this
+    rrf_k: int = Field(60, ge=1)
+    mmr: bool = False  # rerank for diversity (maximal marginal relevance)
+    lambda_mult: float = Field(0.5, ge=0, le=1)  # mmr: 1 is relevance only, 0 diversity only
+    min_score: float | None = None
+    max_per_source: int = Field(0, ge=0)  # 0: no cap
+    fold_duplicates: bool = True
+    neighbours: int = Field(0, ge=0, le=10)  # chunks added before and after each hit
+    max_question_chars: int = Field(8000, ge=16)  # longer questions are refused
+
+    @model_validator(mode="after")
+    def _candidates_cover_top_k(self) -> Self:
+        if self.candidates < self.top_k:
+            raise ValueError(f"retrieve.candidates ({self.candidates}) must be >= retrieve.top_k ({self.top_k})")
+        return self
+
+
+class Prompt(Section):
+    directory: Path | None = None  # None: the packaged prompts
+    answer: str = "answer"
+    condense: str = "condense"
+    max_tokens: int = Field(1500, ge=64)  # budget of the whole prompt, in the generator's tokens
+    tokenizer: str = "generator"  # or "tiktoken:cl100k_base" and its like
+
+
+class Generate(Section):
+    kind: Literal["extractive", "transformers", "openai"] = "extractive"
+    model: str | None = None  # transformers: "smollm2", a path, a .gguf file or a hub name; openai: the server's name
+    max_new_tokens: int = Field(256, ge=1)
+    max_sentences: int = Field(3, ge=1, le=20)  # extractive
+    temperature: float = Field(0.0, ge=0, le=2)  # 0: greedy
+    stop: tuple[str, ...] = ()
+    prompt_lookup_tokens: int = Field(0, ge=0)  # transformers: prompt-lookup decoding, 0: off
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "cpu"
+    seed: int = 0
+    base_url: str | None = None  # openai; None: OPENAI_BASE_URL or the client's own default
+    context_window: int | None = Field(None, ge=128)  # openai: None means 8192
+    timeout_s: float = Field(60, gt=0)
+    max_retries: int = Field(2, ge=0, le=10)
+
+    @model_validator(mode="after")
+    def _model_named(self) -> Self:
+        if self.kind == "transformers" and not self.model:
+            raise ValueError("generate.kind is transformers but generate.model is not set (try: smollm2)")
+        if self.kind == "openai" and not self.model:
+            raise ValueError("generate.kind is openai but generate.model is not set (the server's model name)")
+        return self
+
+
+class AnswerSection(Section):
+    min_confidence: float = Field(0.3, ge=0, le=1)  # below it the answer is "not in the documents"
+    unsupported: Literal["mark", "drop"] = "drop"  # a generator's sentences that no passage supports
+
+
+class Config(Section):
+    documents: Documents = Documents()
+    load: Load = Load()
+    split: Split = Split()
+    embed: Embed = Embed()
+    store: Store = Store()
+    retrieve: Retrieve = Retrieve()
+    prompt: Prompt = Prompt()
+    generate: Generate = Generate()
+    answer: AnswerSection = AnswerSection()

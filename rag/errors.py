@@ -1,0 +1,118 @@
+"""The error tree. Every expected failure is one of these; anything else is a bug.
+
+    RagError(message, hint)
+    ├── ConfigError          config.yaml, an environment variable or a flag is wrong: stops at once
+    │   └── PromptError      a prompt file is wrong: unknown variable, missing role
+    ├── DocumentError        one file can't be read: reported, and the run goes on
+    │   ├── UnsupportedError no loader for this kind of file
+    │   └── EmptyError       the file holds no text (a scanned PDF, an empty file)
+    ├── FolderError          the document folder is missing, unreadable or holds nothing to index
+    ├── ModelError           a model can't be found, loaded or trusted
+    │   ├── ModelNotFound    neither installed, nor at a path, nor on a hub that can be reached
+    │   └── ModelMismatch    wrong hash, or another kind of model than asked for
+    ├── StoreError           the index can't be used
+    │   ├── IndexLocked      another process is writing
+    │   ├── IndexMismatch    made with another model or other settings
+    │   ├── IndexMissing     nothing was synced yet
+    │   └── IndexDamaged     a file of the index is unreadable
+    ├── QueryError           a question, filter or number that can't be worked with
+    └── GenerationError      the generator failed
+        ├── ContextOverflow  the prompt is longer than the model's window
+        ├── GeneratorDown    the server is unreachable, slow or refuses
+        └── Cancelled        somebody asked it to stop
+
+`message` says where, what with values, and the choices; `hint` says what to do.
+"""
+
+from __future__ import annotations
+
+
+class RagError(Exception):
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[type[RagError], tuple[str, str]]:
+        return (type(self), (self.message, self.hint))  # crosses process borders whole
+
+
+class ConfigError(RagError):
+    exit_code = 2
+
+
+class PromptError(ConfigError):
+    pass
+
+
+class DocumentError(RagError):
+    pass
+
+
+class UnsupportedError(DocumentError):
+    pass
+
+
+class EmptyError(DocumentError):
+    pass
+
+
+class FolderError(RagError):
+    pass
+
+
+class ModelError(RagError):
+    pass
+
+
+class ModelNotFound(ModelError):
+    pass
+
+
+class ModelMismatch(ModelError):
+    pass
+
+
+class StoreError(RagError):
+    pass
+
+
+class IndexLocked(StoreError):
+    pass
+
+
+class IndexMismatch(StoreError):
+    pass
+
+
+class IndexMissing(StoreError):
+    pass
+
+
+class IndexDamaged(StoreError):
+    pass
+
+
+class QueryError(RagError):
+    pass
+
+
+class GenerationError(RagError):
+    pass
+
+
+class ContextOverflow(GenerationError):
+    pass
+
+
+class GeneratorDown(GenerationError):
+    pass
+
+
+class Cancelled(GenerationError):
+    pass
