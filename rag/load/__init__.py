@@ -1,0 +1,158 @@
+"""Files -> sources: text with the map from each character to page, line and heading path.
+
+    path ──kind_of──> kind ──load_file──> Source                     one file, in this process
+    paths ──worker.LoaderPool.load_many──> Source | DocumentError    a run: guarded, parallel, in order
+
+    decode.py     bytes -> clean text: encodings, BOM, line ends, controls, surrogates, mislabelled files
+    blocks.py     headings, paragraphs, tables, code -> Markdown text and its map of headings
+    text.py       .txt and its like, source code
+    markdown.py   .md            html.py   .html, main text only
+    pdf.py        .pdf           docx.py   .docx
+    worker.py     LoaderPool: ISOLATED kinds are parsed in processes, with limits on time and memory
+    child.py      what runs in such a process
+
+To add a format: one new module with `load(data, relative, config) -> Source`, its suffixes in KINDS, its name
+in Kind, and the arm that mypy then asks for in `_load` (plus its name in ISOLATED if its parser walks a
+structure that a hostile file can shape).
+
+Each file ends in a Source or in exactly one DocumentError: EmptyError (no text), UnsupportedError (no loader)
+or a plain one. Their messages don't repeat the path: whoever reports them has it.
+
+A file whose first bytes say that it is something else than its suffix promises is refused, not guessed at:
+"is a PDF, not what .txt says". A renamed file deserves a correction, and a PDF parser must not start in the
+caller's process because a suffix lied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, assert_never
+
+from rag.errors import DocumentError, EmptyError, UnsupportedError
+from rag.types import Source
+
+if TYPE_CHECKING:  # the loaders only read its numbers; pydantic stays out of the import
+    from rag.config import Load
+
+LOADER_VERSION = 1  # raise it when a loader gives another text for the same bytes: files are then read again
+
+Kind = Literal["text", "md", "html", "pdf", "docx", "code"]
+
+KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a file without one -> kind
+    {
+        **dict.fromkeys((".txt", ".text", ".log", ".rst", ".adoc", ".org", ".tex", "readme", "license"), "text"),
+        **dict.fromkeys((".md", ".markdown", ".mdx"), "md"),
+        **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
+        ".pdf": "pdf",
+        ".docx": "docx",
+        **dict.fromkeys((".py", ".pyi", ".js", ".mjs", ".jsx", ".ts", ".tsx", ".vue", ".css", ".scss"), "code"),
+        **dict.fromkeys((".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".rs", ".go", ".zig", ".swift"), "code"),
+        **dict.fromkeys((".java", ".kt", ".scala", ".cs", ".fs", ".rb", ".php", ".pl", ".lua", ".r", ".jl"), "code"),
+        **dict.fromkeys((".hs", ".ml", ".ex", ".exs", ".erl", ".clj", ".el", ".lisp", ".dart", ".m"), "code"),
+        **dict.fromkeys((".sh", ".bash", ".zsh", ".ps1", ".sql", ".proto", ".graphql", ".tf", ".cmake"), "code"),
+        **dict.fromkeys((".yaml", ".yml", ".toml", ".ini", ".cfg", "makefile", "dockerfile"), "code"),
+    }
+)
+
+ISOLATED: frozenset[Kind] = frozenset({"pdf", "docx", "html"})  # parsed in a worker process by LoaderPool
+
+
+def kind_of(path: Path) -> Kind | None:
+    """The kind of a file by its name alone; None: no loader.
+
+    >>> kind_of(Path("a/Handbook.PDF")), kind_of(Path("Makefile")), kind_of(Path("song.mp3"))
+    ('pdf', 'code', None)
+    """
+    return KINDS.get(path.suffix.lower() or path.name.lower())
+
+
+def load_file(path: Path, relative: str, config: Load) -> Source:
+    """Read one file, in this process. `relative` becomes `Source.path`.
+
+    Raises EmptyError, UnsupportedError or DocumentError, whatever the bytes are.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        suffixes = ", ".join(sorted(s for s in KINDS if s.startswith(".")))
+        raise UnsupportedError(
+            f"no loader for {path.suffix.lower() or 'a name without a suffix'}", f"choices: {suffixes}"
+        )
+    try:
+        return _within(_load(kind, _read(path, kind), relative, config), config.max_chars)
+    except DocumentError:
+        raise
+    except MemoryError:
+        raise DocumentError(f"needs more than {config.memory_mb} MB", "raise load.memory_mb") from None
+    except RecursionError:
+        raise DocumentError(f"can't be read as {kind}: nested too deeply", "the file may be damaged") from None
+    except Exception as error:  # the parsers raise whatever a damaged file makes them stumble over
+        detail = " ".join(str(error).split())[:200]
+        name = type(error).__name__
+        raise DocumentError(
+            f"can't be read as {kind}: {name}: {detail}" if detail else f"can't be read as {kind}: {name}",
+            "the file may be damaged: open it and save it anew",
+        ) from error
+
+
+def _load(kind: Kind, data: bytes, relative: str, config: Load) -> Source:
+    match kind:
+        case "text" | "code":
+            from rag.load import text
+
+            return text.load(data, relative, config, kind)
+        case "md":
+            from rag.load import markdown
+
+            return markdown.load(data, relative, config)
+        case "html":
+            from rag.load import html
+
+            return html.load(data, relative, config)
+        case "pdf":
+            from rag.load import pdf
+
+            return pdf.load(data, relative, config)
+        case "docx":
+            from rag.load import docx
+
+            return docx.load(data, relative, config)
+        case _:
+            assert_never(kind)
+
+
+def _read(path: Path, kind: Kind) -> bytes:
+    from rag.load.decode import sniff
+
+    try:
+        if not path.is_file():  # a pipe or a device would block for ever
+            raise DocumentError("not a regular file" if path.exists() else "no such file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise DocumentError(f"can't be opened: {error.strerror or error}", "check the file's permissions") from None
+    allowed = {"pdf": "a PDF", "docx": "a zip archive"}.get(kind, "an HTML page")
+    found = sniff(data)
+    if found and found != allowed:
+        raise DocumentError(
+            f"is {found}, not what {path.suffix.lower() or path.name} says",
+            "give the file its right suffix",
+        )
+    return data
+
+
+def _within(source: Source, max_chars: int) -> Source:
+    """No more than `max_chars` characters, and some text at all."""
+    if not source.text.strip():
+        raise EmptyError("the file holds no text")
+    if len(source.text) <= max_chars:
+        return source
+    lost = f"text after character {max_chars} left out: it has {len(source.text)}, load.max_chars is {max_chars}"
+    return replace(
+        source,
+        text=source.text[:max_chars],
+        pages=tuple(p for p in source.pages if p < max_chars),
+        headings=tuple(h for h in source.headings if h.start < max_chars),
+        warnings=(*source.warnings, lost),
+    )

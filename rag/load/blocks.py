@@ -1,0 +1,79 @@
+"""Headings, paragraphs, tables and code -> Markdown text and its map of headings.
+
+For formats that know their structure (html, docx): their text becomes Markdown, so that one splitter, one
+prompt and one reader cope with all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rag.load.decode import clean
+from rag.types import Heading
+
+
+class Blocks:
+    r"""Text put together block by block.
+
+    >>> b = Blocks()
+    >>> b.heading(2, "Sizes"); b.table([["name", "tokens"], ["MiniLM", "256"]])
+    >>> b.text
+    '## Sizes\n\n| name | tokens |\n| --- | --- |\n| MiniLM | 256 |'
+    >>> b.headings
+    (Heading(start=0, level=2, title='Sizes'),)
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+        self._headings: list[Heading] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)
+
+    @property
+    def headings(self) -> tuple[Heading, ...]:
+        return tuple(self._headings)
+
+    def add(self, text: str, *, gap: str = "\n\n") -> None:
+        """A block as it stands, `gap` after the one before; blank ones are passed over."""
+        text = clean(text).strip("\n")
+        if not text.strip():
+            return
+        for part in (gap, text) if self._parts else (text,):
+            self._parts.append(part)
+            self._length += len(part)
+
+    def heading(self, level: int, title: str) -> None:
+        title = " ".join(clean(title).split())
+        if title:
+            start = self._length + (2 if self._parts else 0)
+            self._headings.append(Heading(start, level, title))
+            self.add(f"{'#' * min(level, 6)} {title}")
+
+    def item(self, text: str, *, depth: int = 0, first: bool = False) -> None:
+        """A list's item; `first` of its list."""
+        if not text.strip():
+            return
+        indent = "  " * depth
+        first_line, *more = text.strip().split("\n")
+        lines = [f"{indent}- {first_line}", *(f"{indent}  {line}" for line in more)]
+        self.add("\n".join(lines), gap="\n\n" if first else "\n")
+
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        """Markdown rows; the first one is taken for the head. Ragged rows are filled up."""
+        cells = [[" ".join(c.split()).replace("|", r"\|") for c in row] for row in rows]
+        cells = [row for row in cells if any(row)]
+        if not cells:
+            return
+        width = max(map(len, cells))
+        lines = [f"| {' | '.join(row + [''] * (width - len(row)))} |" for row in cells]
+        self.add("\n".join([lines[0], f"|{' --- |' * width}", *lines[1:]]))
+
+    def code(self, text: str) -> None:
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+        body = text.strip("\n").rstrip()
+        if body.strip():
+            self.add(f"{fence}\n{body}\n{fence}")

@@ -1,0 +1,160 @@
+"""Word documents: headings, paragraphs, lists, tables and notes in the order of reading, written as Markdown.
+
+python-docx opens the package and knows its styles; the body is walked here, because `Document.paragraphs`
+passes over tables, content controls, tracked insertions and text boxes. Its XML parsers resolve no entities.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from rag.errors import DocumentError
+from rag.load.blocks import Blocks
+from rag.load.decode import clean
+from rag.types import Source
+
+if TYPE_CHECKING:
+    from rag.config import Load
+
+_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_TRANSPARENT = {f"{_W}{name}" for name in ("sdt", "sdtContent", "customXml", "ins", "moveTo", "smartTag")}
+_SKIPPED = {f"{_W}{name}" for name in ("pPr", "rPr", "del", "moveFrom", "sdtPr", "instrText", "delText", "softHyphen")}
+_SKIPPED.add("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback")  # the Choice beside it is read
+_SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
+_HEADING_STYLE = re.compile(r"heading (\d)", re.IGNORECASE)
+
+
+def load(data: bytes, relative: str, config: Load) -> Source:
+    import zipfile
+
+    import docx
+
+    try:
+        document = docx.Document(BytesIO(data))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise DocumentError(f"is no readable Word document: {detail}", "open it in Word and save it anew") from None
+    reader = _Reader(document)
+    reader.blocks_of(document.element.body)
+    title = " ".join(clean(document.core_properties.title or "").split()) or reader.title
+    return Source(relative, reader.blocks.text, "docx", title=title, headings=reader.blocks.headings)
+
+
+class _Reader:
+    """Walks the body; `title` is the paragraph of style Title, if there is one."""
+
+    def __init__(self, document: Any) -> None:
+        self.blocks = Blocks()
+        self.title: str | None = None
+        self._styles = {style.style_id: style for style in document.styles}
+        self._notes = dict(_notes(document))
+        self._in_list = False
+
+    def blocks_of(self, parent: Any) -> None:
+        for child in parent:
+            if child.tag == f"{_W}p":
+                self._paragraph(child)
+            elif child.tag == f"{_W}tbl":
+                self._table(child)
+            elif child.tag in _TRANSPARENT:
+                self.blocks_of(child)
+
+    def _paragraph(self, p: Any) -> None:
+        text = _text(p).strip()
+        level, style, listed = self._shape(p)
+        if style == "title" and text:
+            self.title = self.title or " ".join(text.split())
+            level = level or 1
+        if level and text:
+            self.blocks.heading(level, text)
+        elif listed and text:
+            self.blocks.item(text, first=not self._in_list)
+        else:
+            self.blocks.add(text)
+        if text:
+            self._in_list = listed and not level
+        for reference in p.iter(f"{_W}footnoteReference", f"{_W}endnoteReference"):
+            self.blocks.add(self._notes.get((reference.tag, reference.get(f"{_W}id")), ""))
+
+    def _shape(self, p: Any) -> tuple[int | None, str, bool]:
+        """Outline level (1 is the outermost), name of the style and whether it is a list's item."""
+        own = p.find(f"{_W}pPr")
+        level = None if own is None else _outline(own)
+        listed = own is not None and own.find(f"{_W}numPr") is not None
+        style_id = None if own is None or own.find(f"{_W}pStyle") is None else own.find(f"{_W}pStyle").get(f"{_W}val")
+        style = self._styles.get(style_id)
+        first = (style.name or "").lower() if style is not None else ""
+        listed = listed or first.startswith("list ")
+        for _ in range(12):  # a style may be based on another; a damaged file may make that a circle
+            if style is None or level is not None:
+                break
+            if heading := _HEADING_STYLE.fullmatch(style.name or ""):
+                level = int(heading[1])
+            elif (properties := style.element.find(f"{_W}pPr")) is not None:
+                level = _outline(properties)
+            style = style.base_style
+        return level or None, first, listed
+
+    def _table(self, table: Any) -> None:
+        rows = [list(_children(row, f"{_W}tc")) for row in _children(table, f"{_W}tr")]
+        if len(rows) == 1 and len(rows[0]) == 1:  # a frame round ordinary text
+            self.blocks_of(rows[0][0])
+            return
+        self.blocks.table([[" ".join(_text(p) for p in cell.iter(f"{_W}p")) for cell in row] for row in rows])
+        self._in_list = False
+
+
+def _children(parent: Any, tag: str) -> Iterator[Any]:
+    for child in parent:
+        if child.tag == tag:
+            yield child
+        elif child.tag in _TRANSPARENT:
+            yield from _children(child, tag)
+
+
+def _outline(properties: Any) -> int | None:
+    """Level from `w:outlineLvl`: 0..8 are headings; 9, body text, becomes 0: it overrides the style."""
+    found = properties.find(f"{_W}outlineLvl")
+    value = "" if found is None else found.get(f"{_W}val", "")
+    if not value.isdigit():
+        return None
+    return int(value) + 1 if int(value) < 9 else 0
+
+
+def _text(node: Any) -> str:
+    """The text of a paragraph as shown: insertions taken, deletions and field codes not."""
+    parts: list[str] = []
+
+    def walk(element: Any) -> None:
+        for child in element:
+            if child.tag == f"{_W}t":
+                parts.append(child.text or "")
+            elif child.tag in _SIGNS:
+                parts.append(_SIGNS[child.tag])
+            elif child.tag == f"{_W}p":  # of a text box
+                parts.append("\n")
+                walk(child)
+                parts.append("\n")
+            elif child.tag not in _SKIPPED:
+                walk(child)
+
+    walk(node)
+    return "".join(parts)
+
+
+def _notes(document: Any) -> Iterator[tuple[tuple[str, str], str]]:
+    """Footnotes and endnotes by the tag and id of the reference to them."""
+    from docx.oxml.parser import parse_xml
+
+    for relation in document.part.rels.values():
+        kind = relation.reltype.rpartition("/")[2]
+        if relation.is_external or kind not in ("footnotes", "endnotes"):
+            continue
+        name = kind.removesuffix("s")
+        for note in parse_xml(relation.target_part.blob).iter(f"{_W}{name}"):
+            text = " ".join(_text(note).split())
+            if text and note.get(f"{_W}type") is None:  # typed ones are the separator lines
+                yield (f"{_W}{name}Reference", note.get(f"{_W}id")), f"[Note: {text}]"

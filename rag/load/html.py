@@ -1,0 +1,147 @@
+"""HTML: the main text as trafilatura finds it, as Markdown; navigation, comments and adverts stay out.
+
+trafilatura's own Markdown puts a backslash before every `<`, `*` and `_`, so that a quote of it isn't the
+page's exact words. Its tree is walked instead: headings, lists, tables and code blocks get their signs,
+running text gets none. It is only ever given a tree: nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from rag.load.blocks import Blocks
+from rag.load.decode import clean, decode
+from rag.types import Source
+
+if TYPE_CHECKING:
+    from rag.config import Load
+
+_CHARSET = re.compile(rb"""(?i)<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*["']?([\w.:-]{1,40})""")
+
+_LITTLE = 250  # characters; below it trafilatura itself only gathers the paragraphs and loses what stands beside them
+
+
+def load(data: bytes, relative: str, config: Load) -> Source:
+    """Where trafilatura finds hardly any main text (a short page), all visible text is taken, with a warning."""
+    import trafilatura
+    from trafilatura.metadata import extract_metadata
+
+    declared = _CHARSET.search(data[:4096])
+    page, encoding, warnings = decode(data, declared[1].decode("ascii") if declared else None)
+    tree = trafilatura.load_html(page)  # None where it sees no HTML
+    title = None if tree is None else extract_metadata(tree, extensive=False).title
+    main = None if tree is None else trafilatura.bare_extraction(tree, include_comments=False, include_formatting=True)
+    blocks = Blocks()
+    for element in list(getattr(main, "body", [])):
+        _block(element, blocks)
+    if len(blocks.text) < _LITTLE and _words((visible := _visible(page)).text) > _words(blocks.text):
+        blocks = visible
+        warnings = (*warnings, "little or no main text found: all visible text was taken")
+    return Source(
+        relative,
+        blocks.text,
+        "html",
+        title=" ".join(clean(title).split()) or None if title else None,
+        headings=blocks.headings,
+        metadata={"encoding": encoding},
+        warnings=warnings,
+    )
+
+
+def _block(element: Any, blocks: Blocks) -> None:
+    """One element of trafilatura's tree: head, p, list/item, quote, table/row/cell, code, ..."""
+    match element.tag:
+        case "head":
+            rend = element.get("rend", "")
+            blocks.heading(int(rend[1]) if rend[1:2].isdigit() else 2, _inline(element))
+        case "list":
+            _items(element, blocks, depth=0)
+        case "table":
+            blocks.table([[_inline(cell) for cell in row.iterchildren("cell")] for row in element.iter("row")])
+        case "code":
+            blocks.code("".join(element.itertext()))
+        case "quote":
+            text = "\n".join(_inline(part) for part in element) if len(element) else _inline(element)
+            blocks.add("\n".join(f"> {line}" for line in text.split("\n") if line.strip()))
+        case _:
+            blocks.add(_inline(element))
+    if element.tail and element.tail.strip():
+        blocks.add(" ".join(element.tail.split()))
+
+
+def _items(element: Any, blocks: Blocks, depth: int) -> None:
+    for number, item in enumerate(element):
+        nested = list(item.iterchildren("list"))
+        for inner in nested:
+            item.remove(inner)
+        blocks.item(_inline(item), depth=depth, first=depth == 0 and number == 0)
+        for inner in nested:
+            _items(inner, blocks, depth + 1)
+
+
+def _inline(element: Any) -> str:
+    """Running text with single spaces; `lb` breaks the line, blocks inside (a paragraph in a cell) do too."""
+    parts: list[str] = []
+
+    def walk(node: Any) -> None:
+        breaks = node.tag in ("lb", "p", "item", "head", "row", "quote", "list")
+        if breaks:
+            parts.append("\n")
+        parts.append(" ".join(re.split(r"\s+", node.text or "")))
+        for child in node:
+            walk(child)
+            if child.tag in ("p", "item", "head", "row", "quote", "list"):
+                parts.append("\n")
+            elif child.tag == "cell":
+                parts.append(" ")
+            parts.append(" ".join(re.split(r"\s+", child.tail or "")))
+
+    walk(element)
+    lines = (" ".join(line.split()) for line in "".join(parts).split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+_HIDDEN = {"script", "style", "noscript", "template", "head", "svg", "iframe", "object"}
+_INLINE = frozenset(
+    "a abbr b bdi bdo cite code em font i kbd mark q s samp small span strong sub sup time tt u var".split()  # noqa: SIM905 - one line, not thirty
+)
+
+
+def _words(text: str) -> int:
+    return len(re.findall(r"\w+", text))
+
+
+def _visible(page: str) -> Blocks:
+    from lxml import etree
+
+    blocks, line, level = Blocks(), [""], 0
+
+    def end_line() -> None:
+        text = " ".join("".join(line).split())
+        line.clear()
+        if level:
+            blocks.heading(level, text)
+        else:
+            blocks.add(text)
+
+    def walk(node: Any) -> None:
+        nonlocal level
+        block = node.tag not in _INLINE
+        if block:
+            end_line()
+            heading = re.fullmatch("h([1-6])", node.tag)
+            level = int(heading[1]) if heading else 0
+        line.append(node.text or "")
+        for child in node:
+            if isinstance(child.tag, str) and child.tag not in _HIDDEN:  # comments have no name
+                walk(child)
+            line.append(child.tail or "")
+        if block:
+            end_line()
+            level = 0
+
+    tree = etree.fromstring(page.encode(), etree.HTMLParser(encoding="utf-8"))
+    if tree is not None:
+        walk(tree)
+    return blocks

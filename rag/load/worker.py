@@ -1,0 +1,234 @@
+"""The guarded workers: hostile formats are parsed in processes with limits; a bad file never stops the run.
+
+    LoaderPool, in the caller                      child.serve, in a process
+      thread ── {"path", "relative"} ──stdin──>      load_file under RLIMIT_AS and RLIMIT_CPU
+             <─stdout── {"source"} | {"error"} ──
+
+The children are started as programs, not by multiprocessing: its spawn imports the caller's `__main__` again,
+which breaks scripts without a guard, and its fork hangs under torch's and Chroma's threads.
+
+Lazy throughout: no process before the first job that needs one, no job pulled before there is room for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from queue import LifoQueue
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from rag.errors import DocumentError
+from rag.load import ISOLATED, kind_of, load_file
+from rag.load.child import loaded, receive, send
+from rag.types import Source
+
+if TYPE_CHECKING:
+    from rag.config import Load
+
+COMMAND = (sys.executable, "-P", "-m", "rag.load.child")
+_START_S = 60.0  # for a child to say that it is ready, on a busy machine
+
+
+class LoaderPool:
+    """Loads many files, in order, several at a time.
+
+        with LoaderPool(config.load) as pool:
+            for relative, loaded in pool.load_many(jobs): ...
+
+    `command` starts a worker process; another one than the default is for tests of bad workers.
+    """
+
+    def __init__(self, config: Load, command: Sequence[str] = COMMAND) -> None:
+        self._config = config
+        self._size = config.workers or _cores()
+        self._closed = threading.Event()
+        self._workers = [_Worker(config, command, self._closed) for _ in range(self._size)]
+        self._idle: LifoQueue[_Worker] = LifoQueue()  # the last one used is taken first: no more start than needed
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def load_many(self, jobs: Iterable[tuple[Path, str]]) -> Iterator[tuple[str, Source | DocumentError]]:
+        """`(path, relative)` in, `(relative, Source or why not)` out, in the order of the jobs.
+
+        At most twice as many jobs as workers are ahead of what was taken. Formats that aren't ISOLATED are
+        read in the caller's thread when their turn comes.
+        """
+        ahead: deque[tuple[Path, str, Future[Source | DocumentError] | None]] = deque()
+        try:
+            for path, relative in jobs:
+                future = self._submit(path, relative) if kind_of(path) in ISOLATED else None
+                ahead.append((path, relative, future))
+                if len(ahead) >= 2 * self._size:
+                    yield self._take(*ahead.popleft())
+            while ahead:
+                yield self._take(*ahead.popleft())
+        finally:
+            for _, _, future in ahead:
+                if future is not None:
+                    future.cancel()
+
+    def close(self) -> None:
+        """Ends the worker processes, busy ones too. The pool can't be used afterwards."""
+        self._closed.set()
+        for worker in self._workers:
+            worker.kill()
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._workers:
+            worker.stop()
+
+    def _submit(self, path: Path, relative: str) -> Future[Source | DocumentError]:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="rag-load")
+        return self._threads.submit(self._isolated, path, relative)
+
+    def _isolated(self, path: Path, relative: str) -> Source | DocumentError:
+        worker = self._idle.get()
+        try:
+            return worker.load(path, relative)
+        finally:
+            self._idle.put(worker)
+
+    def _take(
+        self, path: Path, relative: str, future: Future[Source | DocumentError] | None
+    ) -> tuple[str, Source | DocumentError]:
+        if future is not None:
+            return relative, future.result()
+        try:
+            return relative, load_file(path, relative, self._config)
+        except DocumentError as error:
+            return relative, error
+
+
+class _Worker:
+    """The parent's side of one child process, started on first use and again after each death."""
+
+    def __init__(self, config: Load, command: Sequence[str], closed: threading.Event) -> None:
+        self._config = config
+        self._command = tuple(command)
+        self._closed = closed
+        self._starting = threading.Lock()  # between `kill` of a closing pool and a thread that starts a child
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr: IO[bytes] | None = None
+        self._late = False
+
+    def load(self, path: Path, relative: str) -> Source | DocumentError:
+        job = {"path": os.fspath(path.absolute()), "relative": relative}
+        reply = None
+        try:
+            if self._process is None or self._process.poll() is not None:  # also dead while it was idle
+                self.stop()
+                self._start()
+            reply = self._ask(job, self._config.timeout_s)
+            return loaded(reply, relative)
+        except (EOFError, OSError):
+            return self._why_dead()
+        except (ValueError, TypeError, KeyError, RecursionError) as error:  # what only a captured child sends
+            self.stop()
+            return DocumentError(f"the loader process sent nonsense: {type(error).__name__}", "the file may be hostile")
+        finally:
+            if self._late or (reply is not None and reply.get("retire")):
+                self.stop()
+
+    def kill(self) -> None:
+        with self._starting:
+            process = self._process
+        if process is not None:
+            process.kill()
+
+    def stop(self) -> int:
+        """Kills the child, if there is one, and returns its status; nothing of it is left."""
+        process, self._process, self._late = self._process, None, False
+        if process is None:
+            return 0
+        process.kill()
+        for pipe in (process.stdin, process.stdout, self._stderr):
+            with contextlib.suppress(OSError):  # unsent bytes for a dead reader
+                if pipe is not None:
+                    pipe.close()
+        return process.wait()
+
+    def _start(self) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        # the child finds what its parent finds; -P keeps it from looking into the working directory first
+        paths = [os.path.abspath(p) for p in sys.path]
+        with self._starting:
+            if self._closed.is_set():
+                raise EOFError
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            )
+        self._ask(self._config.model_dump(mode="json"), _START_S)
+
+    def _ask(self, message: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Sends, and waits for the answer; a child that takes longer is killed: EOFError."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def expire() -> None:
+            self._late = True
+            process.kill()
+
+        timer = threading.Timer(seconds, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            send(process.stdin, message)
+            return receive(process.stdout, 64 * self._config.max_chars + (1 << 24))
+        finally:
+            timer.cancel()
+
+    def _why_dead(self) -> DocumentError:
+        if self._process is not None and not self._late:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # its pipe closes before its status is there
+                self._process.wait(timeout=2)
+        late, last_words, status = self._late, self._last_words(), self.stop()
+        if self._closed.is_set():
+            return DocumentError("interrupted", "run it again")
+        if late:
+            return DocumentError(
+                f"took longer than {self._config.timeout_s:g} s", "raise load.timeout_s, or exclude it"
+            )
+        if status == -getattr(signal, "SIGXCPU", 0):
+            return DocumentError(f"took longer than {self._config.timeout_s:g} s of CPU", "raise load.timeout_s")
+        if status < 0:
+            name = signal.Signals(-status).name
+            cause = ", the machine may be out of memory" if name == "SIGKILL" else ""
+            return DocumentError(
+                f"the loader process was killed by {name}{cause}", "the file may be damaged: exclude it"
+            )
+        return DocumentError(f"the loader process ended with status {status}{last_words}", "exclude the file")
+
+    def _last_words(self) -> str:
+        if self._stderr is None or self._stderr.closed:
+            return ""
+        self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, self._stderr.tell() - 2000))
+        lines = self._stderr.read().decode("utf-8", "replace").split("\n")
+        return next((f": {line.strip()[:200]}" for line in reversed(lines) if line.strip()), "")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
