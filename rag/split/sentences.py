@@ -1,0 +1,172 @@
+"""Where sentences begin and end. Also used for answers and citations.
+
+The boundaries come from sentencex (Wikimedia: maintained, compiled, 300 languages), chosen by measurement:
+benchmarks/sentence_boundaries.py. Added here, because a retrieval chunk is no running prose:
+
+* structure: blank lines, Markdown headings, list items and table rows end a sentence, whatever their punctuation;
+* a list marker belongs to the words behind it: "1." is no sentence, nor is "The first item 2.";
+* the language is guessed from the script and a few function words, as abbreviations differ: one guess a text;
+* the library is quadratic in long lists, so it sees at most WINDOW characters at once, and the sentence that a
+  window cuts begins the next window.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rag.types import Span
+
+WINDOW = 20_000
+SAMPLE = 4_000  # characters that the language is guessed from
+
+_STRUCTURE = re.compile(
+    r"\n\s*\n"
+    r"|\n(?=[ \t]{0,12}(?:\#{1,6}[ ]|[-*+•‣⁃▪●][ ]|\(?\d{1,3}[.)][ ]|\||```|~~~))"
+    r"|(?<=\|)\n"
+)
+_HEADING = re.compile(r"^[ \t]{0,3}\#{1,6} [^\n]*\n", re.MULTILINE)
+_TERMINATOR = re.compile(r"[.!?…:;。！？｡．।॥؟۔܀։՜՞።፧၊။។៕᙮᠃᠉⳹⸮·]|\s\(?\d{1,3}\)\s")
+_MARKER = re.compile(r"[•‣⁃▪●*+-]?\s*\(?(?:(\d{1,3})|[A-Za-z])[.)]")
+_MARKER_BEHIND = re.compile(r"\s[•‣⁃▪●*+-]?\(?(\d{1,3})[.)]$")
+
+_SCRIPTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (language, re.compile(f"[{characters}]"))
+    for language, characters in (
+        ("ja", "\u3040-\u30ff"),  # kana: before Han, which Japanese uses too
+        ("zh", "\u3400-\u9fff"),
+        ("ko", "\uac00-\ud7af"),
+        ("kk", "әғқңөұүһі"),  # letters that Kazakh adds, before Russian
+        ("ru", "\u0400-\u04ff"),
+        ("el", "\u0370-\u03ff"),
+        ("hy", "\u0530-\u058f"),
+        ("ur", "ٹڈڑںےۓ"),  # letters that Urdu adds
+        ("fa", "پچژگ"),  # letters that Persian adds
+        ("ar", "\u0600-\u06ff"),
+        ("hi", "\u0900-\u097f"),
+        ("am", "\u1200-\u137f"),
+        ("my", "\u1000-\u109f"),
+        ("th", "\u0e00-\u0e7f"),
+    )
+)
+_WORDS = {
+    "en": "the and of to is in that it was for with are this you",
+    "de": "der die das und ist nicht ein eine zu den mit von auf sich für im wir ich",
+    "fr": "le la les et des est une du que qui dans pour pas sur au",
+    "es": "el la los las y es una del que en por con para no se muy",
+    "it": "il la le gli e è una del che di per con non si sono della",
+    "pt": "o os as e é uma do da que em por com para não se",
+    "nl": "de het een en van is dat op te zijn niet voor met aan",
+    "da": "og det er en et at på til af ikke den som med jeg de",
+    "pl": "i w na nie się jest z do że to jak od po dla",
+    "sk": "a je v na sa nie s z to že do ako o aj",
+}
+_VOTES = {language: frozenset(words.split()) for language, words in _WORDS.items()}
+
+
+def guess_language(text: str) -> str:
+    """A code that sentencex knows, from the text's first characters. English where nothing speaks against it."""
+    sample = text[:SAMPLE]
+    if not sample.isascii():
+        letters = sum(c.isalpha() for c in sample)
+        for language, script in _SCRIPTS:
+            share = len(script.findall(sample)) / max(1, letters)
+            if share > (0.02 if language in {"ja", "kk", "ur", "fa"} else 0.3):
+                return language
+    words = re.findall(r"[^\W\d_]+", sample.lower())
+    votes = {language: sum(w in known for w in words) for language, known in _VOTES.items()}
+    best = max(votes, key=lambda language: votes[language])
+    return best if votes[best] > 1.3 * votes["en"] + 1 else "en"
+
+
+def sentence_spans(text: str, language: str | None = None) -> list[Span]:
+    """Sentences of `text` in order, without the white space around them; together they hold everything else.
+
+    `language`: a code such as "en" or "zh"; None guesses. Linear in the length of the text.
+
+    >>> [s.cut("Dr. Wu won. She left!") for s in sentence_spans("Dr. Wu won. She left!")]
+    ['Dr. Wu won.', 'She left!']
+    """
+    return [Span(start, end) for start, end in sentence_ranges(text, language)]
+
+
+def sentence_ranges(text: str, language: str | None = None) -> list[tuple[int, int]]:
+    """`sentence_spans` as plain pairs, for texts of a million sentences."""
+    language = language or guess_language(text)
+    ranges: list[tuple[int, int]] = []
+    for start, end in _blocks(text):
+        marker = _MARKER.match(text, start, end)
+        prose = text[start] != "|"
+        if prose and _TERMINATOR.search(text, marker.end() if marker else start, end - 1):
+            ranges += _join_markers(text, _boundaries(text, start, end, language))
+        else:
+            ranges.append((start, end))
+    return ranges
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Stripped ranges that no sentence crosses."""
+    cuts = {m.end() for m in _STRUCTURE.finditer(text)}
+    if "#" in text:
+        cuts |= {m.end() for m in _HEADING.finditer(text)}
+    start = 0
+    for end in (*sorted(cuts), len(text)):
+        part = text[start:end]
+        bare = part.strip()
+        if bare:
+            begin = start + len(part) - len(part.lstrip())
+            yield begin, begin + len(bare)
+        start = end
+
+
+def _boundaries(text: str, start: int, end: int, language: str) -> Iterator[tuple[int, int]]:
+    """What the library says of text[start:end], stripped."""
+    from sentencex import get_sentence_boundaries
+
+    while start < end:
+        window = text[start : min(end, start + WINDOW)]
+        found = [b["end_index"] for b in get_sentence_boundaries(language, window)]
+        whole = start + len(window) == end
+        if not whole and len(found) > 1:
+            found.pop()  # its end may lie behind the window
+        base, at = start, start
+        for stop in found:
+            part = text[at : base + stop]
+            bare = part.strip()
+            if bare:
+                begin = at + len(part) - len(part.lstrip())
+                yield begin, begin + len(bare)
+            at = max(at, base + stop)
+        if at == base or (whole and at < end):  # nothing found, or the library left a rest
+            bare_start = at + len(text[at : base + len(window)]) - len(text[at : base + len(window)].lstrip())
+            if bare_start < base + len(window):
+                yield bare_start, bare_start + len(text[bare_start : base + len(window)].rstrip())
+            at = base + len(window)
+        start = at
+
+
+def _join_markers(text: str, found: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Give list markers to the words behind them.
+
+    The library reads "1. One item 2. Another" as "1." + "One item 2." + "Another". A number at a sentence's end is
+    a marker only when it continues the count that an earlier marker began.
+    """
+    joined: list[tuple[int, int]] = []
+    waiting: tuple[int, int] | None = None  # a marker without its words yet
+    number = -1  # of the latest marker
+    for start, end in found:
+        if waiting is None:
+            marker = _MARKER.fullmatch(text, start, end) if end - start < 12 else None
+            if marker:
+                waiting = (start, end)
+                number = int(marker[1]) if marker[1] else number
+                continue
+        else:
+            start, waiting = waiting[0], None
+        behind = _MARKER_BEHIND.search(text, max(start, end - 12), end) if number >= 0 else None
+        if behind and int(behind[1]) == number + 1:
+            number += 1
+            waiting = (behind.start() + 1, end)
+            end = start + len(text[start : behind.start()].rstrip())
+        joined.append((start, end))
+    return [*joined, waiting] if waiting else joined
