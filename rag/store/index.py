@@ -1,0 +1,103 @@
+"""The index folder on disk, as reader.py and writer.py find it.
+
+    <folder>/catalog.sqlite3          the truth
+    <folder>/generations/<n>/chroma   dense index of generation n      } derived: made beside the old ones, never
+    <folder>/generations/<n>/lexical  lexical index of generation n    } changed once published (Chroma's own marks of
+    <folder>/generations/<n>/sizes.json  the size of each of its files } who opened it aside)
+    <folder>/writer.lock, writer.json who is writing
+
+A generation's derived indexes start as a copy of the last ones plus what changed, or from nothing when much did.
+They are complete, closed and on the disk before the catalog's one commit names them; a crash leaves at most a folder
+that the next writer removes. What is damaged later is noticed, by its sizes or by Chroma and tantivy: readers then
+search the catalog's own vectors and texts, and the next sync builds the derived indexes anew. Sizes matter, because
+Chroma answers wrongly, or ends the process, when one of its vector files is missing or cut short.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rag.config import Store
+from rag.errors import IndexMismatch
+from rag.store.catalog import Catalog
+
+SIZES = "sizes.json"
+MEND = "run `rag sync --rebuild`; if that fails too, check the disk's free space"
+
+
+def index_folder(store: Store, documents: Path) -> Path:
+    """`store.path`, or a folder of its own per document folder in the user's data directory.
+
+    Nothing is ever written into the document folder.
+    """
+    if store.path is not None:
+        return store.path.expanduser()
+    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "rag"
+    resolved = documents.expanduser().resolve()
+    digest = hashlib.blake2b(str(resolved).encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+    return base / f"{resolved.name or 'root'}-{digest}"
+
+
+def generation_folder(folder: Path, generation: int) -> Path:
+    return folder / "generations" / str(generation)
+
+
+def seal(folder: Path) -> None:
+    """Put every file of a generation on the disk, and note their sizes."""
+    sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    (folder / SIZES).write_text(json.dumps(sizes), encoding="utf-8")
+    for path in (*folder.rglob("*"), folder, folder.parent):
+        if os.name == "posix" or path.is_file():  # elsewhere folders can't be opened
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def is_whole(folder: Path, part: str = "") -> bool:
+    """Whether no file of a generation (of its `part`) is missing or shorter than it was."""
+    try:
+        sizes = json.loads((folder / SIZES).read_text(encoding="utf-8"))
+        return all((folder / name).stat().st_size >= size for name, size in sizes.items() if name.startswith(part))
+    except (OSError, ValueError):
+        return False
+
+
+def collection_name(index_id: str, dimension: int) -> str:
+    """One collection per index and dimension: a server refuses vectors of another length."""
+    return f"rag-{index_id}-{dimension}"
+
+
+def compare_fingerprint(
+    before: dict[str, Any], now: dict[str, Any], folder: Path, what: str = "another embedding"
+) -> None:
+    before, now = as_stored(before), as_stored(now)
+    changed = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
+    if changed:
+        differences = [f"{k}: {before.get(k)!r} then, {now.get(k)!r} now" for k in changed]
+        raise IndexMismatch(
+            f"the index at {folder} was made with {what} ({'; '.join(differences)})",
+            "run `rag sync --reindex` to make it anew (vectors that still hold are kept), or restore the setting",
+        )
+
+
+def as_stored(settings: dict[str, Any]) -> dict[str, Any]:
+    """As the catalog gives it back: tuples have become lists."""
+    stored: dict[str, Any] = json.loads(json.dumps(settings))
+    return stored
+
+
+def texts_of(catalog: Catalog, ids: Sequence[int]) -> Iterator[tuple[int, str]]:
+    for part in parts(ids):
+        yield from zip(part, catalog.chunk_texts(part), strict=True)
+
+
+def parts(ids: Sequence[int], size: int = 5000) -> Iterator[list[int]]:
+    for start in range(0, len(ids), size):
+        yield list(ids[start : start + size])

@@ -1,0 +1,173 @@
+"""Searching the last published generation, from any number of processes while another one writes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag.config import Store
+from rag.errors import IndexDamaged, IndexMissing
+from rag.store.analyze import Analyzer
+from rag.store.catalog import Catalog
+from rag.store.index import (
+    MEND,
+    SIZES,
+    collection_name,
+    compare_fingerprint,
+    generation_folder,
+    is_whole,
+    texts_of,
+)
+from rag.store.lexical import Lexical
+from rag.store.vectors import VectorIndex, exact_search, open_embedded, open_server
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class IndexReader:
+    """The last published generation, reopened when a new one appears. Safe to share between threads."""
+
+    def __init__(self, folder: Path, store: Store, fingerprint: dict[str, Any] | None = None) -> None:
+        """With `fingerprint`, an index made with another embedding is refused (IndexMismatch)."""
+        self.folder, self.store = folder, store
+        if not (folder / "catalog.sqlite3").is_file():
+            raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
+        self.catalog = Catalog(folder / "catalog.sqlite3", readonly=True)
+        try:
+            if self.catalog.generation == 0:
+                raise IndexMissing(f"the index at {folder} was never finished", "run `rag sync`")
+            if fingerprint is not None:
+                compare_fingerprint(self.catalog.meta("embedding"), fingerprint, folder)
+        except BaseException:
+            self.catalog.close()
+            raise
+        self._fingerprint = fingerprint
+        self._lock = threading.RLock()
+        self._opened: dict[str, tuple[int, Any]] = {}
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop("vectors")
+            self._opened.clear()
+        self.catalog.close()
+
+    def dense(
+        self, vector: NDArray[np.float32], k: int, generation: int, allowed: Sequence[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """(chunk id, cosine similarity), best first. With `allowed` the search is exact, over the catalog's vectors:
+        Chroma's own filters cost 10-40 times the search (measured) and their recall is reported to fall with size."""
+        if allowed is not None:
+            return exact_search(self.catalog.vectors_of(allowed), allowed, vector, k)
+        try:
+            index: VectorIndex = self._open("vectors", generation, self._open_vectors)
+            return self._published(index, vector, k, generation) if self._served else index.search(vector, k)
+        except IndexDamaged:
+            self._leave_to_writer("vectors", generation)
+            exact: _Exact = self._open("vectors", generation, lambda g: _Exact(self.catalog, g))
+            return exact.search(vector, k)
+
+    def lexical(
+        self, text: str, k: int, generation: int, allowed: Sequence[int] | None = None
+    ) -> list[tuple[int, float]]:
+        """(chunk id, BM25), best first."""
+        return self._lexical(generation).search(text, k, allowed)
+
+    def terms(self, text: str) -> list[str]:
+        """As the lexical index was made, so they compare."""
+        return self._analyzer().terms(text)
+
+    def rarity(self, terms: Iterable[str], generation: int) -> dict[str, float]:
+        """BM25's inverse document frequency of each term, over chunks: a term that stands everywhere is near 0."""
+        return self._lexical(generation).rarity(terms)
+
+    @property
+    def _served(self) -> bool:
+        return self.store.kind == "chroma-server"
+
+    def _published(
+        self, index: VectorIndex, vector: NDArray[np.float32], k: int, generation: int
+    ) -> list[tuple[int, float]]:
+        """A server holds the rows of a sync before it is published, and those it removed for a moment after."""
+        visible: frozenset[int] = self._open("visible", generation, lambda g: frozenset(self.catalog.chunk_ids(g)))
+        hits = [hit for hit in index.search(vector, k) if hit[0] in visible]
+        if len(hits) < min(k, len(visible)):
+            surplus = index.count() - len(visible)
+            if surplus <= 0:
+                raise IndexDamaged("the Chroma server has lost rows of the index", "run `rag sync`")
+            hits = [hit for hit in index.search(vector, k + surplus) if hit[0] in visible]
+        return hits[:k]
+
+    def _analyzer(self) -> Analyzer:
+        return Analyzer(self.catalog.meta("analyzer").partition(":")[2])
+
+    def _lexical(self, generation: int) -> Lexical:
+        try:
+            found: Lexical = self._open("lexical", generation, self._open_lexical)
+        except IndexDamaged:
+            self._leave_to_writer("lexical", generation)
+            found = self._open("lexical", generation, self._lexical_in_memory)
+        return found
+
+    def _open_vectors(self, generation: int) -> VectorIndex:
+        dimension = int(self.catalog.meta("embedding")["dimension"])
+        if self._served:
+            index = open_server(collection_name(self.catalog.meta("id"), dimension), dimension, self.store)
+            if index is None:
+                raise IndexDamaged("the Chroma server has lost the index", "run `rag sync`")
+            return index
+        folder = generation_folder(self.folder, generation)
+        if not is_whole(folder, "chroma"):
+            raise IndexDamaged(f"{folder / 'chroma'}: the dense index isn't whole", MEND)
+        return open_embedded(folder / "chroma", dimension, self.store)
+
+    def _open_lexical(self, generation: int) -> Lexical:
+        folder = generation_folder(self.folder, generation)
+        if not is_whole(folder, "lexical"):
+            raise IndexDamaged(f"{folder / 'lexical'}: the lexical index isn't whole", MEND)
+        return Lexical(folder / "lexical", self._analyzer())
+
+    def _lexical_in_memory(self, generation: int) -> Lexical:
+        index, ids = Lexical(None, self._analyzer()), self.catalog.chunk_ids(generation)
+        index.change([], texts_of(self.catalog, ids))
+        return index
+
+    def _leave_to_writer(self, name: str, generation: int) -> None:
+        """Forget an index that can't be used; without its list of sizes the next sync makes the generation anew."""
+        with self._lock, contextlib.suppress(OSError):
+            self._drop(name)
+            (generation_folder(self.folder, generation) / SIZES).unlink()
+
+    def _drop(self, name: str) -> None:
+        held = self._opened.pop(name, None)
+        if held is not None and name == "vectors":
+            held[1].close()
+
+    def _open(self, name: str, generation: int, make: Callable[[int], Any]) -> Any:
+        with self._lock:
+            held = self._opened.get(name)
+            if held is None or held[0] != generation:
+                if self._fingerprint is not None:  # another process may have re-indexed with another model
+                    compare_fingerprint(self.catalog.meta("embedding"), self._fingerprint, self.folder)
+                made = make(generation)
+                self._drop(name)
+                self._opened[name] = held = (generation, made)
+            return held[1]
+
+
+class _Exact:
+    """The catalog's own vectors, in memory: stands in for a damaged Chroma until the next sync mends it."""
+
+    def __init__(self, catalog: Catalog, generation: int) -> None:
+        self._ids = catalog.chunk_ids(generation)
+        self._vectors = catalog.vectors_of(self._ids)
+
+    def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
+        return exact_search(self._vectors, self._ids, vector, k)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,188 @@
+"""Dense search: chunk id -> vector in Chroma, cosine space, our own vectors only.
+
+What is worked around here was measured (docs/decisions/0002): the stored embedding function is never built (it runs
+code of the collection's choosing), the space is asserted after opening, calls stay under Chroma's row limit, and a
+handle is reopened rather than trusted to notice other processes. Chroma's own exceptions end here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from rag.config import Store
+from rag.errors import IndexDamaged, IndexMismatch, StoreError
+from rag.store.index import MEND
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROWS = 5000  # per call; Chroma refuses more than 5,461
+
+
+class VectorIndex(Protocol):
+    def add(self, ids: Sequence[int], vectors: NDArray[np.float32]) -> None: ...
+    def remove(self, ids: Sequence[int]) -> None: ...
+    def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
+        """(chunk id, cosine similarity), best first."""
+        ...
+
+    def count(self) -> int: ...
+    def close(self) -> None: ...
+
+
+def exact_search(
+    vectors: NDArray[np.float32], ids: Sequence[int], query: NDArray[np.float32], k: int
+) -> list[tuple[int, float]]:
+    """Cosine similarity against every row of (n, dimension) `vectors`; (id, score), best first."""
+    if not len(ids):
+        return []
+    norms = np.linalg.norm(vectors, axis=1) * max(float(np.linalg.norm(query)), 1e-12)
+    scores = vectors @ query / np.maximum(norms, 1e-12)
+    order = np.lexsort((np.asarray(ids), -scores))[:k]
+    return [(ids[i], float(scores[i])) for i in order]
+
+
+def _chromadb() -> Any:
+    os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
+    import chromadb
+    import chromadb.utils.embedding_functions as functions
+
+    functions.known_embedding_functions.clear()  # CVE-2026-45829, -45833: opening a collection may build one of them
+    return chromadb
+
+
+def _id(chunk_id: int) -> str:
+    return f"1-{chunk_id}"
+
+
+Failure = Callable[[Exception], StoreError]  # what Chroma raised -> what we say
+
+
+class _Collection:
+    """What the embedded and the server form share: one Chroma collection of chunk ids."""
+
+    def __init__(
+        self, client: Any, name: str, dimension: int, ef_search: int, where: str, create: bool, failure: Failure
+    ) -> None:
+        self._client, self._failure = client, failure
+        settings = {"hnsw": {"space": "cosine", "ef_search": ef_search, "ef_construction": 200}}
+        if create:
+            made = client.get_or_create_collection(
+                name, embedding_function=None, configuration=settings, metadata={"dimension": dimension}
+            )
+        else:
+            made = client.get_collection(name, embedding_function=None)
+        space = (made.configuration_json.get("hnsw") or {}).get("space")
+        if space != "cosine":
+            raise IndexMismatch(
+                f"{where}: the collection {name} measures {space!r}, not cosine", "run `rag sync --rebuild`"
+            )
+        self._collection = made
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:  # Chroma's own tree, pyo3's, sqlite's, httpx's
+            raise self._failure(error) from error
+
+    def add(self, ids: Sequence[int], vectors: NDArray[np.float32]) -> None:
+        with self._asking():
+            for start in range(0, len(ids), ROWS):
+                part = slice(start, start + ROWS)
+                self._collection.upsert(ids=[_id(i) for i in ids[part]], embeddings=vectors[part])
+
+    def remove(self, ids: Sequence[int]) -> None:
+        with self._asking():
+            for start in range(0, len(ids), ROWS):
+                self._collection.delete(ids=[_id(i) for i in ids[start : start + ROWS]])
+
+    def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
+        with self._asking():
+            k = min(k, self.count())
+            if not k:
+                return []
+            found = self._collection.query(query_embeddings=[vector], n_results=k, include=["distances"])
+        hits = [(int(i[2:]), 1.0 - float(d)) for i, d in zip(found["ids"][0], found["distances"][0], strict=True)]
+        return sorted(hits, key=lambda hit: (-hit[1], hit[0]))  # equal scores in a fixed order
+
+    def count(self) -> int:
+        with self._asking():
+            return int(self._collection.count())
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def open_embedded(folder: Path, dimension: int, store: Store, create: bool = False) -> VectorIndex:
+    """A PersistentClient on `folder`. Any failure is damage: the catalog can rebuild it."""
+
+    def failure(error: Exception) -> StoreError:
+        return IndexDamaged(f"{folder}: Chroma can't use it: {error}", MEND)
+
+    if not create and not folder.is_dir():  # Chroma would make it, and it would look whole
+        raise IndexDamaged(f"{folder}: the dense index is missing", MEND)
+    chromadb = _chromadb()
+    folder.mkdir(parents=True, exist_ok=True)
+    client = None
+    try:
+        client = chromadb.PersistentClient(str(folder), settings=chromadb.config.Settings(anonymized_telemetry=False))
+        return _Collection(client, "chunks", dimension, store.ef_search, str(folder), create, failure)
+    except Exception as error:
+        if client is not None:
+            client.close()
+        else:  # Chroma keeps a client whose start failed, and would hand it out for this path from now on
+            from chromadb.api.shared_system_client import SharedSystemClient
+
+            SharedSystemClient._identifier_to_system.pop(str(folder), None)
+        raise error if isinstance(error, StoreError) else failure(error) from error
+
+
+def open_server(
+    name: str, dimension: int, store: Store, create: bool = False, emptied: bool = False
+) -> VectorIndex | None:
+    """A collection on a running `chroma run`, which is safe for several writers; None: the server hasn't got it.
+
+    `emptied`: what it held is dropped.
+    """
+    chromadb = _chromadb()
+    from chromadb.errors import NotFoundError
+
+    where = f"{store.host}:{store.port}"
+
+    def failure(error: Exception) -> StoreError:
+        if isinstance(error, NotFoundError):  # dropped while we held it
+            return IndexDamaged(f"{where}: the collection {name} is gone", "run `rag sync`")
+        return StoreError(
+            f"the Chroma server at {where} can't be used: {error}",
+            f"start one (chroma run --host {store.host} --port {store.port}), or set store.kind: chroma",
+        )
+
+    client = None
+    try:
+        client = chromadb.HttpClient(
+            host=store.host,
+            port=store.port,
+            ssl=store.ssl,
+            settings=chromadb.config.Settings(anonymized_telemetry=False),
+        )
+        if emptied:
+            with suppress(NotFoundError):
+                client.delete_collection(name)
+        return _Collection(client, name, dimension, store.ef_search, where, create, failure)
+    except NotFoundError:
+        assert client is not None
+        client.close()
+        return None
+    except Exception as error:
+        if client is not None:
+            client.close()
+        raise error if isinstance(error, StoreError) else failure(error) from error

@@ -1,0 +1,267 @@
+"""The one writer: its lock, and how a generation is built and published."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rag.config import Store
+from rag.errors import IndexDamaged, IndexLocked, IndexMismatch, StoreError
+from rag.store.analyze import Analyzer
+from rag.store.catalog import Catalog
+from rag.store.index import (
+    MEND,
+    SIZES,
+    as_stored,
+    collection_name,
+    compare_fingerprint,
+    generation_folder,
+    is_whole,
+    parts,
+    seal,
+    texts_of,
+)
+from rag.store.lexical import Lexical
+from rag.store.vectors import VectorIndex, open_embedded, open_server
+
+REBUILD_SHARE = 0.3  # of rows removed since the last rebuild, above which copying would carry too much dead weight
+
+
+class IndexWriter:
+    """The one writer. A context manager: entering takes the lock, leaving gives it back."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder, self.store = folder, store
+        self._server_differs = self._server_unusable = False
+
+    def __enter__(self) -> IndexWriter:
+        self._check_disk()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        self._file_lock = self._take_lock()
+        catalog = None
+        try:
+            catalog = self.catalog = Catalog(self.folder / "catalog.sqlite3")
+            if catalog.meta("id") is None:
+                catalog.set_meta(id=uuid.uuid4().hex)
+            catalog.collect_garbage()
+            self._remove_old_generations()
+        except BaseException:
+            if catalog is not None:
+                catalog.close()
+            self._give_lock_back()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.catalog.close()
+        self._give_lock_back()
+
+    def _check_disk(self) -> None:
+        """Before anything is written, the folder itself included."""
+        there = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
+        free = shutil.disk_usage(there).free // 2**20
+        if free < self.store.min_free_mb:
+            raise StoreError(
+                f"{self.folder}: {free} MB free on the disk, at least {self.store.min_free_mb} MB are wanted",
+                "make room, move the index (store.path), or lower store.min_free_mb",
+            )
+
+    def _unwritable(self, error: OSError) -> StoreError:
+        return StoreError(f"{self.folder}: can't be written: {error}", "choose another folder with store.path")
+
+    def _take_lock(self) -> Any:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / "writer.lock")
+        try:
+            lock.acquire(timeout=0)
+            holder = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+            (self.folder / "writer.json").write_text(json.dumps(holder), encoding="utf-8")
+        except Timeout:
+            raise IndexLocked(
+                f"the index at {self.folder} is in use by {_holder(self.folder)}",
+                "wait for it to finish, or stop it; searching works meanwhile",
+            ) from None
+        except OSError as error:
+            lock.release()
+            raise self._unwritable(error) from None
+        return lock
+
+    def _give_lock_back(self) -> None:
+        with contextlib.suppress(OSError):
+            (self.folder / "writer.json").unlink(missing_ok=True)
+        self._file_lock.release()
+
+    @property
+    def next_generation(self) -> int:
+        return self.catalog.generation + 1
+
+    def check_settings(self, embedding: dict[str, Any], splitting: dict[str, Any], reindex: bool) -> None:
+        """Compare with what the index was made with; IndexMismatch names the differences unless `reindex`. What would
+        stop the publishing stops the sync here, before its work: the stemmer's name, a server that doesn't answer."""
+        now = {"embedding": as_stored(embedding), "splitting": as_stored(splitting)}
+        before = {name: self.catalog.meta(name) for name in now}
+        if not reindex:
+            if before["embedding"] is not None:
+                compare_fingerprint(before["embedding"], embedding, self.folder)
+            if before["splitting"] is not None:
+                compare_fingerprint(before["splitting"], splitting, self.folder, "other settings")
+        # Published with the generation they belong to: until then readers compare with the old ones.
+        self._staged = now
+        self.same_settings = not any(before.values()) or before == now
+        self._analyzer.terms("words")
+        if self._served:
+            try:
+                with contextlib.closing(self._server()) as server:
+                    self._server_differs = server.count() != len(self.catalog.chunk_ids(self.catalog.generation))
+            except IndexMismatch:
+                self._server_unusable = True
+        self.catalog.set_meta(unfinished=True)
+
+    @property
+    def needs_publishing(self) -> bool:
+        """Whether a generation would differ from the published one, or its derived indexes must be made anew."""
+        changed = any(self.catalog.meta(k) != v for k, v in self._staged.items())
+        return changed or self.catalog.has_unpublished() or self._must_rebuild() or self._server_differs
+
+    def finish_unchanged(self) -> None:
+        self.catalog.set_meta(unfinished=False)
+
+    def publish(self, rebuild: bool = False, finished: bool = True) -> int:
+        """Build the next generation's derived indexes and make it the current one. Returns its number.
+
+        `finished=False`: of a sync that was stopped. Vectors whose file wasn't reached are kept for the next one.
+        """
+        catalog, generation = self.catalog, self.next_generation
+        old, new = set(catalog.chunk_ids(generation - 1)), catalog.chunk_ids(generation)
+        added = [i for i in new if i not in old]
+        removed = sorted(old.difference(new))
+        dead = int(catalog.meta("dead_rows", 0)) + len(removed)
+        rebuild = rebuild or self._must_rebuild() or dead > REBUILD_SHARE * max(len(new), 1)
+        if not rebuild:
+            try:
+                self._build(added, removed, len(new), anew=False)
+            except (IndexDamaged, IndexMismatch):  # the last one can't be carried on; the catalog has all it held
+                rebuild = True
+        if rebuild:
+            dead = 0
+            self._build(new, [], len(new), anew=True)
+        if self._served:
+            self._add_to_server(new, rebuild)
+        catalog.set_meta(
+            **self._staged,
+            generation=generation,
+            analyzer=self._analyzer.name,
+            dead_rows=dead,
+            kind=self._kind,
+            unfinished=not finished,
+        )
+        if self._served:
+            self._remove_from_server(new)
+        self._remove_old_generations()
+        return generation
+
+    @property
+    def _analyzer(self) -> Analyzer:
+        return Analyzer(self.store.stemmer)
+
+    @property
+    def _served(self) -> bool:
+        return self.store.kind == "chroma-server"
+
+    @property
+    def _kind(self) -> str:
+        """What the dense index is, with the setting that an existing collection keeps as it was."""
+        return f"{self.store.kind}, ef_search {self.store.ef_search}"
+
+    def _must_rebuild(self) -> bool:
+        catalog = self.catalog
+        same = (catalog.meta("analyzer"), catalog.meta("kind")) == (self._analyzer.name, self._kind)
+        same = same and catalog.meta("embedding") == self._staged["embedding"]  # a collection has one dimension
+        return not same or self._server_unusable or not is_whole(generation_folder(self.folder, catalog.generation))
+
+    def _build(self, added: Sequence[int], removed: Sequence[int], total: int, anew: bool) -> None:
+        """The next generation's folder, from nothing or from a copy of the last one. `total`: chunks it must hold."""
+        target = generation_folder(self.folder, self.next_generation)
+        try:
+            shutil.rmtree(target, ignore_errors=True)
+            if anew:
+                target.mkdir(parents=True)
+            else:
+                shutil.copytree(generation_folder(self.folder, self.catalog.generation), target)
+                (target / SIZES).unlink()
+            lexical = Lexical(target / "lexical", self._analyzer)
+            lexical.change(removed, texts_of(self.catalog, added))
+            counts = [lexical.count()]
+            if not self._served:
+                counts.append(self._build_embedded(target / "chroma", added, removed))
+            if counts != [total] * len(counts):
+                raise IndexDamaged(f"{target}: holds {counts} chunks of {total}", MEND)
+            seal(target)
+        except OSError as error:
+            raise StoreError(f"{target}: {error}", "check the disk's free space and permissions") from error
+
+    def _build_embedded(self, folder: Path, added: Sequence[int], removed: Sequence[int]) -> int:
+        """Returns how many vectors it then holds."""
+        vectors = open_embedded(folder, self._dimension, self.store, create=True)
+        with contextlib.closing(vectors):
+            vectors.remove(removed)
+            for part in parts(added):
+                vectors.add(part, self.catalog.vectors_of(part))
+            return vectors.count()
+
+    def _add_to_server(self, wanted: Sequence[int], anew: bool) -> None:
+        """Rows go there before the generation is published and are seen only through the catalog."""
+        held = self.catalog.server_rows()
+        with contextlib.closing(self._server(emptied=anew)) as vectors:
+            if anew or vectors.count() < sum(held.values()):  # an emptied server, or another one
+                self.catalog.mark_server_rows(list(held), present=None)
+                held = {}
+            for part in parts([i for i in wanted if not held.get(i)]):
+                self.catalog.mark_server_rows(part, present=False)
+                vectors.add(part, self.catalog.vectors_of(part))
+                self.catalog.mark_server_rows(part, present=True)
+
+    def _remove_from_server(self, wanted: Sequence[int]) -> None:
+        with contextlib.closing(self._server()) as vectors:
+            for part in parts(sorted(set(self.catalog.server_rows()).difference(wanted))):
+                vectors.remove(part)
+                self.catalog.mark_server_rows(part, present=None)
+            differs = vectors.count() != len(wanted)
+        if differs:  # rows that this catalog knows nothing of: it was restored from an older copy
+            self._add_to_server(wanted, anew=True)
+
+    @property
+    def _dimension(self) -> int:
+        return int(self._staged["embedding"]["dimension"])
+
+    def _server(self, emptied: bool = False) -> VectorIndex:
+        name = collection_name(self.catalog.meta("id"), self._dimension)
+        made = open_server(name, self._dimension, self.store, create=True, emptied=emptied)
+        assert made is not None
+        return made
+
+    def _remove_old_generations(self) -> None:
+        """Keeps the published one and the one before it, which a reader may still hold."""
+        current = self.catalog.generation
+        for folder in (self.folder / "generations").glob("*"):
+            if not folder.name.isdigit() or int(folder.name) not in (current, current - 1):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _holder(folder: Path) -> str:
+    try:
+        holder = json.loads((folder / "writer.json").read_text(encoding="utf-8"))
+        return f"process {holder['pid']} since {holder['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
