@@ -1,0 +1,159 @@
+"""How good is what was found? Every sentence of the passages is scored, and the question gets a confidence.
+
+The confidence is a logistic regression on a few signals, fitted on questions of squad-train-du whose paragraph was,
+or was taken out of, the index (training/extractive.py). It estimates how often the sentences picked hold the answer.
+Its curve on sets it has not seen stands in docs/results.md.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from rag.generate import extractive
+from rag.generate.extractive import Candidate, coverage
+from rag.retrieve import Retrieval
+from rag.split import sentence_spans
+from rag.types import Passage, Span
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+SIGNALS = ("best_cosine", "sentence_cosine", "coverage", "sentence_coverage", "passage", "margin", "lead")
+WEIGHTS = (3.568, 2.518, 2.605, 0.922, -0.607, 5.405, 0.481)
+BIAS = -6.24
+
+
+class Reader(Protocol):
+    """What an answer needs of an index; rag.store.IndexReader has it."""
+
+    @property
+    def catalog(self) -> Any: ...
+    def terms(self, text: str) -> list[str]: ...
+    def rarity(self, terms: Sequence[str], generation: int) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the passages hold, measured once per question."""
+
+    candidates: list[Candidate]
+    vectors: Floats  # (n_candidates, dimension), unit length
+    matrix: NDArray[np.float64]  # (n_candidates, len(extractive.FEATURES))
+    scores: NDArray[np.float64]  # (n_candidates,)
+    signals: tuple[float, ...]  # as SIGNALS
+    confidence: float  # 0..1
+
+
+def measure(retrieval: Retrieval, reader: Reader, embed: Callable[[Sequence[str]], Floats]) -> Evidence:
+    """embed: n texts -> (n, dimension) unit vectors."""
+    question, passages = retrieval.question, retrieval.passages
+    candidates = sentences(passages, reader.terms)
+    if not candidates:
+        nothing = np.empty((0, 0))
+        return Evidence([], nothing.astype(np.float32), nothing, np.empty(0), (0.0,) * len(SIGNALS), 0.0)
+    texts = [c.text for c in candidates]
+    query = retrieval.query_vector
+    if query is None:  # a lexical search embedded nothing
+        query, *_ = embed([question])
+    vectors = embed(texts)
+    terms = reader.terms(question)
+    with reader.catalog.snapshot() as generation:
+        rarity = reader.rarity(terms, generation)
+    cosines = vectors @ query
+    matrix = extractive.features(question, terms, rarity, candidates, cosines, {p.number: p.score for p in passages})
+    scores = extractive.score(matrix)
+    signals = _signals(passages, candidates, cosines, matrix, scores, set(terms), rarity)
+    return Evidence(candidates, vectors, matrix, scores, signals, confidence(signals))
+
+
+def confidence(signals: Sequence[float]) -> float:
+    return 1 / (1 + math.exp(-(BIAS + sum(w * s for w, s in zip(WEIGHTS, signals, strict=True)))))
+
+
+def _signals(
+    passages: Sequence[Passage],
+    candidates: Sequence[Candidate],
+    cosines: Floats,
+    matrix: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    terms: set[str],
+    rarity: Mapping[str, float],
+) -> tuple[float, ...]:
+    first = int(np.argmax(scores))
+    held = {p.number: set().union(*(c.terms for c in candidates if c.passage == p.number)) for p in passages}
+    dense = [s.score for p in passages for s in p.stages if s.stage == "dense"]
+    others = np.delete(scores, first)
+    return (
+        max([*dense, float(cosines.max())]),
+        float(cosines[first]),
+        max(coverage(terms, words, rarity) for words in held.values()),
+        float(matrix[first, 1]),
+        passages[0].score,
+        passages[0].score - (passages[1].score if len(passages) > 1 else 0.0),
+        min(float(scores[first] - others.max()), 5.0) if len(others) else 5.0,
+    )
+
+
+_LEADING = re.compile(r"^(?:[#>|\s]|[-*+•](?=\s)|\d+[.)](?=\s))+")
+
+
+def sentences(passages: Sequence[Passage], terms: Callable[[str], list[str]]) -> list[Candidate]:
+    """Sentences of the passages, each once: overlapping chunks share some. Headings and crumbs aren't sentences."""
+    found: list[Candidate] = []
+    seen: set[tuple[str, int]] = set()
+    for passage in passages:
+        for span in sentence_spans(passage.text):
+            span = _trim(passage.text, span)
+            text = span.cut(passage.text)
+            place = Span(passage.span.start + span.start, passage.span.start + span.end)
+            if (passage.source, place.start) in seen or _is_crumb(passage.text, span):
+                continue
+            seen.add((passage.source, place.start))
+            words = terms(text)
+            found.append(Candidate(passage.number, place, text, frozenset(words), extractive.pairs(words)))
+    return found
+
+
+def _trim(text: str, span: Span) -> Span:
+    """Without list marks in front and without a half of a pair of Markdown's emphasis marks at either end."""
+    start, end = span.start, span.end
+    if match := _LEADING.match(text[start:end]):
+        start += match.end()
+    for mark in ("**", "__", "*", "_", "`"):
+        if text[start:end].count(mark) % 2:
+            if text.startswith(mark, start):
+                start += len(mark)
+            elif text.endswith(mark, start, end):
+                end -= len(mark)
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return Span(start, end)
+
+
+_RULE = re.compile(r"[|\s:=_-]+")
+
+
+def _is_crumb(text: str, span: Span) -> bool:
+    """Headings, lead-ins, table heads and bits of punctuation: they name what comes, they don't say it."""
+    piece = span.cut(text)
+    line_start = text.rfind("\n", 0, span.start) + 1
+    rest_of_line = text[span.end : (text + "\n").index("\n", span.end)]
+    if text[line_start : span.start].lstrip().startswith("#") or piece.endswith((":", "\uff1a")):
+        return True
+    if sum(c.isalnum() for c in piece) < 2 or (piece.isupper() and len(piece) < 80):
+        return True
+    if len(piece.split()) < 3 and piece.isascii() and not any(c.isdigit() for c in piece):
+        return True
+    below = text[span.end + len(rest_of_line) + 1 :].split("\n", 1)[0]
+    underlined = bool(below.strip()) and _RULE.fullmatch(below) is not None and len(below.strip()) > 2
+    return underlined or _RULE.fullmatch(piece) is not None

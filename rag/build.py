@@ -1,0 +1,334 @@
+"""Config becomes objects here and nowhere else; `Rag` is what they make together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from rag.config import Config, load_config
+from rag.errors import ConfigError, IndexMissing, QueryError
+from rag.store import IndexReader, IndexWriter, index_folder
+from rag.types import Answer, FileReport, Message, Passage, Source, Span, SyncReport
+
+if TYPE_CHECKING:
+    import numpy as np
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.retrievers import BaseRetriever
+    from langchain_text_splitters import TextSplitter
+    from numpy.typing import NDArray
+
+    from rag.answer import Answerer, Event
+    from rag.embed import TextEmbedder
+    from rag.generate import Generator
+    from rag.prompt import BuiltPrompt
+    from rag.retrieve import Filter, Retrieval, Retriever, Why
+    from rag.split import Splitter
+    from rag.sync import Listener
+
+    Filters = str | Mapping[str, Any] | Filter | None
+
+
+class Rag:
+    """A document folder that answers. Parts are loaded when first used; safe to share between threads.
+
+    >>> with Rag.open(docs="papers") as rag:                        # doctest: +SKIP
+    ...     rag.sync()
+    ...     answer = rag.ask("When should text be truncated?")
+    ...     print(answer.text, [c.label for c in answer.citations])
+    """
+
+    def __init__(self, config: Config, llm: BaseChatModel | None = None) -> None:
+        self.config = config
+        self._llm = llm
+        self._lock = threading.RLock()
+        self._parts: dict[str, Any] = {}
+
+    @classmethod
+    def open(
+        cls,
+        config: Config | Path | str | None = None,
+        docs: Path | str | None = None,
+        llm: BaseChatModel | None = None,
+        **overrides: Any,
+    ) -> Self:
+        """`config`: a file, or None for the one `rag config` shows. `docs`: the document folder. `llm`: any LangChain
+        chat model, instead of `generate`. Settings are overridden by name: `open(retrieve__top_k=3)`.
+
+        Nothing is read or loaded yet. Raises ConfigError.
+        """
+        dotted = {k.replace("__", ".", 1): v for k, v in overrides.items()}
+        if docs is not None:
+            dotted["documents.path"] = Path(docs)
+        if isinstance(config, Config):
+            if dotted:
+                raise ConfigError("settings can't be overridden on a finished Config", "name a config file instead")
+            return cls(config, llm)
+        return cls(load_config(config, dotted), llm)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back threads, files and models. Calling it again does nothing."""
+        with self._lock:
+            for name in ("reader", "any_reader", "embedder"):
+                if part := self._parts.pop(name, None):
+                    part.close()
+            self._parts.clear()
+
+    # ---- what it does -------------------------------------------------------------------------------------
+
+    def sync(
+        self,
+        *,
+        reindex: bool = False,
+        rebuild: bool = False,
+        allow_empty: bool = False,
+        listener: Listener | None = None,
+    ) -> SyncReport:
+        """Make the index equal to the folder.
+
+        `reindex`: the model or the splitter changed, make the index anew with the new settings. `rebuild`: make the
+        derived indexes anew from the catalog, reading no document. `allow_empty`: an empty folder is meant.
+        """
+        from rag.sync import Sync
+        from rag.sync.scan import check_folder
+
+        # What can't work is refused before an index folder is made: a mistyped folder, a chunk size over the model's.
+        check_folder(self.config.documents)
+        _ = self.splitter
+        with IndexWriter(self.index_folder, self.config.store) as writer:
+            run = Sync(self.config, writer, self.embedder, lambda: self.splitter, self._splitting, listener)
+            return run.run(reindex, rebuild, allow_empty)
+
+    def search(self, question: str, k: int | None = None, filter: Filters = None, **settings: Any) -> list[Passage]:
+        """The passages nearest to the question, best first. `settings` are those of section `retrieve`."""
+        return list(self.retrieve(question, k, filter, **settings).passages)
+
+    def retrieve(self, question: str, k: int | None = None, filter: Filters = None, **settings: Any) -> Retrieval:
+        """`search` with the query's vector and the time of each stage."""
+        return self.retriever.search(question, filter, top_k=k, **settings)
+
+    def why(self, question: str, path: str, **settings: Any) -> Why:
+        """Why a file is, or isn't, among the hits for a question."""
+        return self.retriever.why(question, path, **settings)
+
+    def ask(
+        self,
+        question: str,
+        history: Sequence[Message] = (),
+        filter: Filters = None,
+        cancel: threading.Event | None = None,
+        **settings: Any,
+    ) -> Answer:
+        """An answer from the documents with checked citations, or `abstained` with its reason."""
+        return self.answerer.ask(question, history, filter, cancel, **settings)
+
+    def stream(
+        self,
+        question: str,
+        history: Sequence[Message] = (),
+        filter: Filters = None,
+        cancel: threading.Event | None = None,
+        **settings: Any,
+    ) -> Iterator[Event]:
+        """The same, as it is made; the last event holds the Answer."""
+        return self.answerer.stream(question, history, filter, cancel, **settings)
+
+    def prompt(self, question: str, filter: Filters = None, **settings: Any) -> BuiltPrompt:
+        """The exact prompt that the generator would get. Needs a language model as generator."""
+        answerer = self.answerer
+        return answerer.build_prompt(question, self.retriever.search(question, filter, **settings).passages)
+
+    # ---- what is in it ------------------------------------------------------------------------------------
+
+    def files(self) -> list[FileReport]:
+        """Every file of the last sync with its outcome, sorted by path."""
+        catalog = self._any_reader.catalog
+        with catalog.snapshot() as generation:
+            rows = catalog.files(generation)
+            held = catalog.chunk_counts(generation)
+        return [FileReport(r.path, r.outcome, r.reason, held.get(r.content_id or -1, 0)) for r in rows]
+
+    def status(self) -> dict[str, Any]:
+        """What the index holds and what it was made with."""
+        catalog = self._any_reader.catalog
+        with catalog.snapshot() as generation:
+            outcomes: dict[str, int] = {}
+            for row in catalog.files(generation):
+                outcomes[row.outcome.value] = outcomes.get(row.outcome.value, 0) + 1
+            return {
+                "documents": str(self.config.documents.path),
+                "index": str(self.index_folder),
+                "generation": generation,
+                **catalog.counts(generation),
+                "outcomes": outcomes,
+                "embedding": catalog.meta("embedding"),
+                "splitting": catalog.meta("splitting"),
+                "warnings": {path: list(w) for path, w in catalog.warnings(generation).items()},
+            }
+
+    def source(self, path: str) -> Source:
+        """A file's text as it was loaded, with its map of pages, lines and headings."""
+        catalog = self._any_reader.catalog
+        with catalog.snapshot() as generation:
+            row = catalog.file_at(path, generation)
+            if row is None:
+                near = [f for f in catalog.files(generation) if f.path.endswith("/" + path)]
+                if len(near) != 1:
+                    names = ", ".join(f.path for f in near[:3])
+                    choices = f"did you mean {names}?" if near else "`rag list` shows the files"
+                    raise QueryError(f"no file {path} in the index", choices)
+                row = near[0]
+            if row.content_id is None:
+                raise QueryError(
+                    f"{row.path} holds no text: {row.outcome.value} ({row.reason})", "`rag status` lists such files"
+                )
+            return catalog.source(row.content_id, row.path)
+
+    def get(
+        self, path: str, first: int | None = None, last: int | None = None, page: int | None = None
+    ) -> tuple[Source, Span]:
+        """Lines first..last of a file, or a page, or all of it: its source and the span in it."""
+        source = self.source(path)
+        try:
+            if page is not None:
+                if not 1 <= page <= len(source.pages):
+                    has = f"pages 1..{len(source.pages)}" if source.pages else "no pages"
+                    raise ValueError(f"{source.path} has {has}, asked for page {page}")
+                ends = (*source.pages[1:], len(source.text))
+                return source, Span(source.pages[page - 1], ends[page - 1])
+            whole = Span(0, len(source.text))
+            return source, whole if first is None else source.line_span(first, last)
+        except ValueError as error:
+            raise QueryError(str(error), "`rag get FILE` without a line prints all of it") from None
+
+    # ---- LangChain ----------------------------------------------------------------------------------------
+
+    def as_retriever(self, k: int | None = None, filter: Filters = None, **settings: Any) -> BaseRetriever:
+        """A LangChain retriever over this index."""
+        from rag.langchain import RagRetriever
+
+        return RagRetriever(rag=self, k=k, filter=filter, settings=settings)
+
+    def as_embeddings(self) -> Embeddings:
+        """The embedder as LangChain `Embeddings`."""
+        from rag.langchain import RagEmbeddings
+
+        return RagEmbeddings(self.embedder)
+
+    def as_text_splitter(self) -> TextSplitter:
+        """The configured splitter as a LangChain `TextSplitter` with a right `start_index`."""
+        from rag.split import as_text_splitter
+
+        return as_text_splitter(self.splitter)
+
+    # ---- parts --------------------------------------------------------------------------------------------
+
+    def _part(self, name: str, make: Any) -> Any:
+        with self._lock:
+            if name not in self._parts:
+                self._parts[name] = make()
+            return self._parts[name]
+
+    @property
+    def index_folder(self) -> Path:
+        return index_folder(self.config.store, self.config.documents.path)
+
+    @property
+    def embedder(self) -> TextEmbedder:
+        from rag.embed import TextEmbedder
+
+        embedder: TextEmbedder = self._part("embedder", lambda: TextEmbedder(self.config.embed))
+        return embedder
+
+    @property
+    def splitter(self) -> Splitter:
+        from rag.split import TokenLimits, make_splitter
+        from rag.tokens import named_tokenizer
+
+        def make() -> Splitter:
+            embedder, split = self.embedder, self.config.split
+            counter = embedder.tokenizer if split.tokenizer == "embedder" else named_tokenizer(split.tokenizer)
+            special = embedder.special_tokens
+            limits = TokenLimits(counter, embedder.tokenizer, embedder.limit - special, special, embedder.model.name)
+            return make_splitter(split, limits, embedder.passage_vectors)
+
+        splitter: Splitter = self._part("splitter", make)
+        return splitter
+
+    @property
+    def _splitting(self) -> dict[str, Any]:
+        """What a chunk depends on, for the fingerprint. Settings that this kind doesn't read are left out."""
+        settings = self.config.split.model_dump(mode="json")
+        if self.config.split.kind != "recursive":
+            settings.pop("separators")
+        return settings
+
+    @property
+    def reader(self) -> IndexReader:
+        """For searching: refuses an index that another model made."""
+        reader: IndexReader = self._part("reader", lambda: self._open_index(self.embedder.fingerprint))
+        return reader
+
+    @property
+    def _any_reader(self) -> IndexReader:
+        """For looking at what is there: needs no model, and takes an index whichever model made it."""
+        reader: IndexReader = self._part("any_reader", lambda: self._open_index(None))
+        return reader
+
+    def _open_index(self, fingerprint: dict[str, Any] | None) -> IndexReader:
+        if not self.index_folder.exists():
+            documents = self.config.documents.path.expanduser()
+            raise IndexMissing(
+                f"{documents} was never indexed (no index at {self.index_folder})"
+                if documents.exists()
+                else f"there is no folder {documents}, and no index of it",
+                "run `rag sync` first, or name the folder: --docs FOLDER",
+            )
+        return IndexReader(self.index_folder, self.config.store, fingerprint)
+
+    @property
+    def retriever(self) -> Retriever:
+        from rag.retrieve import Retriever
+
+        retriever: Retriever = self._part(
+            "retriever", lambda: Retriever(self.config.retrieve, self.reader, self.embedder.query_vector)
+        )
+        return retriever
+
+    @property
+    def generator(self) -> Generator | None:
+        """The language model, or None for the extractive default."""
+
+        def make() -> Generator | None:
+            if self._llm is not None:
+                from rag.generate.chat_model import FromChatModel
+
+                return FromChatModel(self._llm)
+            if self.config.generate.kind == "extractive":
+                return None
+            from rag.generate import make_generator
+
+            return make_generator(self.config.generate, self.config.prompt.tokenizer)
+
+        generator: Generator | None = self._part("generator", make)
+        return generator
+
+    @property
+    def answerer(self) -> Answerer:
+        from rag.answer import Answerer
+
+        def vectors(texts: Sequence[str]) -> NDArray[np.float32]:
+            return self.embedder.passage_vectors(texts)
+
+        answerer: Answerer = self._part(
+            "answerer", lambda: Answerer(self.config, self.retriever, self.reader, vectors, self.generator)
+        )
+        return answerer
