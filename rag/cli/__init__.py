@@ -1,0 +1,319 @@
+"""The front door on the command line. Data goes to stdout, words about it to stderr.
+
+Exit codes: 0 done · 1 an expected error, or a file that failed · 2 wrong usage or config · 130 Ctrl-C.
+Each command imports what it needs when it runs: `rag --help` loads neither a model nor an index.
+
+    session.py   the options that commands share, the Rag they make, a sync before answering
+    show.py      everything that is printed
+    progress.py  the bar while a sync runs
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rag import __version__
+from rag.cli import show
+from rag.cli.session import (
+    Session,
+    Wanted,
+    generator_option,
+    in_session,
+    json_option,
+    read_config,
+    search_options,
+    setting_options,
+)
+from rag.errors import RagError
+
+if TYPE_CHECKING:
+    from rag.types import Answer, Message
+
+HISTORY = 6  # messages of a chat that a model sees of what was said before
+
+
+class Shell(click.Group):
+    """Expected errors end in one message and their exit code, never in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RagError as error:
+            show.show_error(error)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("\nstopped; what was done is kept", err=True)
+            sys.exit(130)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order they are written here: the order of use
+
+
+@click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="rag")
+def app() -> None:
+    """Point it at a folder of documents and ask. Answers come from those documents only, with checked citations."""
+
+
+# ---- asking ------------------------------------------------------------------------------------------------------
+
+
+@app.command(short_help="Answer a question from the documents.")
+@click.argument("question")
+@search_options
+@generator_option
+@json_option
+@click.option("--explain", is_flag=True, help="Show each passage with its score and rank per stage.")
+@in_session
+def ask(session: Session, question: str, wanted: Wanted, as_json: bool, explain: bool) -> None:
+    """Answer QUESTION from the documents, with the words it rests on, or say that they don't hold the answer."""
+    session.prepare(wanted.sync_first)
+    answer = _answer(session, question, wanted, live=not as_json)
+    if as_json:
+        show.show_json(answer.to_dict())
+        return
+    folder = session.rag.config.documents.path
+    show.show_answer(answer, session.quiet, folder)
+    if explain:
+        click.echo()
+        show.show_passages(answer.passages, True, folder)
+
+
+def _answer(session: Session, question: str, wanted: Wanted, live: bool, history: Sequence[Message] = ()) -> Answer:
+    """The checked answer; on a terminal a model's words are shown as they come, before they are checked."""
+    rag = session.rag
+    live = live and not session.quiet and rag.config.generate.kind != "extractive" and sys.stderr.isatty()
+    cancel = threading.Event()
+    answer: Answer | None = None
+    try:
+        for event in rag.stream(question, history, wanted.filter, cancel, **wanted.settings):
+            if event.kind == "text" and live:
+                click.echo(show.styled(show.tame(event.value), "bright_black", stream=sys.stderr), nl=False, err=True)
+            elif event.kind == "answer":
+                answer = event.value
+    finally:
+        cancel.set()  # Ctrl-C: the model stops as well
+    if live:
+        click.echo("\n", err=True)
+    assert answer is not None  # the last event
+    return answer
+
+
+@app.command(short_help="Show the passages nearest to a query.")
+@click.argument("query")
+@search_options
+@json_option
+@click.option("--explain", is_flag=True, help="Show each stage's score and rank.")
+@click.option("--why", metavar="FILE", help="Say why FILE is, or isn't, among the hits.")
+@click.option("--mmr", is_flag=True, default=None, help="Prefer passages that differ from each other.")
+@click.option("--neighbours", type=click.IntRange(0, 10), metavar="N", help="Chunks to add around each hit.")
+@in_session
+def search(
+    session: Session,
+    query: str,
+    wanted: Wanted,
+    as_json: bool,
+    explain: bool,
+    why: str | None,
+    mmr: bool | None,
+    neighbours: int | None,
+) -> None:
+    """Show the passages nearest to QUERY, best first, each with its score and place."""
+    if why and wanted.filter:
+        raise click.UsageError("--why looks at the whole index: leave out --filter")
+    session.prepare(wanted.sync_first)
+    settings = {**wanted.settings, "mmr": mmr, "neighbours": neighbours}
+    if why:
+        show.show_why(session.rag.why(query, why, **settings), as_json)
+        return
+    found = session.rag.retrieve(query, filter=wanted.filter, k=settings.pop("top_k"), **settings)
+    if as_json:
+        from rag.types import passage_to_dict
+
+        passages = [passage_to_dict(p) for p in found.passages]
+        show.show_json({"query": query, "passages": passages, "timings": found.timings})
+        return
+    if not found.passages:
+        show.say("nothing found", session.quiet)
+    show.show_passages(found.passages, explain, session.rag.config.documents.path)
+
+
+@app.command(short_help="Ask questions one after another.")
+@generator_option
+@search_options
+@in_session
+def chat(session: Session, wanted: Wanted) -> None:
+    """Ask questions one after another; a language model also understands follow-ups. Ends with Ctrl-D or `exit`.
+
+    Ctrl-C stops an answer; while nothing is being answered, it ends the chat.
+    """
+    from rag.types import Message
+
+    session.prepare(wanted.sync_first)
+    history: list[Message] = []
+    prompt = "? " if sys.stdin.isatty() and sys.stdout.isatty() else ""
+    while True:
+        try:
+            line = input(prompt).strip()
+        except EOFError:
+            return
+        if line in ("exit", "quit", ":q"):
+            return
+        if not line:
+            continue
+        try:
+            answer = _answer(session, line, wanted, live=True, history=history[-HISTORY:])
+        except RagError as error:
+            show.show_error(error)
+            continue
+        except KeyboardInterrupt:
+            click.echo("\nstopped", err=True)
+            continue
+        show.show_answer(answer, session.quiet, session.rag.config.documents.path)
+        history += [Message("user", line), Message("assistant", answer.text)]
+
+
+@app.command(short_help="Print the prompt that a generator would get.")
+@click.argument("question")
+@search_options
+@generator_option
+@json_option
+@in_session
+def prompt(session: Session, question: str, wanted: Wanted, as_json: bool) -> None:
+    """Print the exact prompt for QUESTION that a generator would get, with its passages and token counts.
+
+    The extractive default takes none: then it is smollm2's, unless --generator names another.
+    """
+    session.prepare(wanted.sync_first)
+    config = session.rag.config
+    in_use = config.generate.kind != "extractive"
+    if not in_use:
+        generate = config.generate.model_copy(update={"kind": "transformers", "model": "smollm2"})
+        config = config.model_copy(update={"generate": generate})
+    from rag.build import Rag
+
+    with Rag(config) as rag:
+        built = rag.prompt(question, wanted.filter, **wanted.settings)
+        show.show_prompt(built, str(config.generate.model), in_use, as_json, session.quiet)
+
+
+# ---- the folder --------------------------------------------------------------------------------------------------
+
+
+@app.command(short_help="Make the index equal to the folder.")
+@click.option("--reindex", is_flag=True, help="The model or splitter changed: make the index anew.")
+@click.option("--rebuild", is_flag=True, help="Make the derived indexes anew from the catalog, reading nothing.")
+@click.option("--allow-empty", is_flag=True, help="The folder was emptied on purpose.")
+@click.option("--watch", is_flag=True, help="Keep going: sync again whenever the folder changes.")
+@click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines; the last one is the report.")
+@in_session
+def sync(session: Session, reindex: bool, rebuild: bool, allow_empty: bool, watch: bool, as_json: bool) -> None:
+    """Make the index equal to the folder: only what changed is read. Exit code 1 when a file failed."""
+    report = session.sync(as_json, reindex=reindex, rebuild=rebuild, allow_empty=allow_empty)
+    if watch:
+        from rag.sync.watch import changes
+
+        for changed in changes(session.rag.config.documents, session.rag.index_folder):
+            if changed:  # 0: it watches now; what changed during the first sync is taken without a word
+                show.say(f"{changed} changed", session.quiet or as_json)
+            try:
+                report = session.sync(as_json, allow_empty=allow_empty)
+            except RagError as error:  # the folder is empty for a moment, another process writes: the next change helps
+                show.show_error(error)
+    if not report.ok:
+        sys.exit(1)
+
+
+@app.command(short_help="Show what the index holds, and what isn't in it.")
+@json_option
+@in_session
+def status(session: Session, as_json: bool) -> None:
+    """Show what the index holds, and each file that isn't in it with its reason. Exit code 1 when a file failed."""
+    body, files = session.rag.status(), session.rag.files()
+    if as_json:
+        show.show_json({**body, "files_not_indexed": [show.file_dict(f) for f in files if f.reason]})
+    else:
+        show.show_status(body, files)
+    if any(f.outcome.value == "failed" for f in files):
+        sys.exit(1)
+
+
+@app.command("list", short_help="List the files of the last sync.")
+@json_option
+@in_session
+def list_files(session: Session, as_json: bool) -> None:
+    """List the files of the last sync: outcome, number of chunks, path."""
+    files = session.rag.files()
+    if as_json:
+        show.show_json([show.file_dict(f) for f in files])
+        return
+    for file in files:
+        click.echo(f"{file.outcome.value:<12}{file.chunks:>5}  {show.one_line(file.path)}")
+
+
+@app.command(short_help="Print a file's text: all, some lines, or a page.")
+@click.argument("place", metavar="FILE[:LINE[-LINE] | :pPAGE]")
+@json_option
+@in_session
+def get(session: Session, place: str, as_json: bool) -> None:
+    """Print a file's text as it was loaded: all of it, some lines (notes.md:3-9), or a page (handbook.pdf:p3)."""
+    path, first, last, page = _parse_place(place)
+    source, span = session.rag.get(path, first, last, page)
+    text = span.cut(source.text)
+    line = source.line_at(span.start)
+    if as_json:
+        body = {"source": source.path, "start": span.start, "end": span.end, "page": source.page_at(span.start)}
+        show.show_json({**body, "line": line, "text": text})
+        return
+    if sys.stdout.isatty():
+        text = show.tame(text)
+    for number, content in enumerate(text.split("\n"), line):
+        click.echo(f"{show.styled(f'{number:>5}', 'bright_black')}  {content}" if first is not None else content)
+
+
+def _parse_place(place: str) -> tuple[str, int | None, int | None, int | None]:
+    """
+    >>> _parse_place("a/notes.md:41"), _parse_place("notes.md:3-5"), _parse_place("b.pdf:p3"), _parse_place("b.pdf")
+    (('a/notes.md', 41, None, None), ('notes.md', 3, 5, None), ('b.pdf', None, None, 3), ('b.pdf', None, None, None))
+    """
+    match = re.fullmatch(r"(.+?)(?::(?:p(?:age)? ?(\d+)|(\d+)(?:-(\d+))?))?", place, re.DOTALL)
+    if match is None:
+        raise click.UsageError("name a FILE, FILE:LINE, FILE:LINE-LINE or FILE:pPAGE")
+    path, page, first, last = match.groups()
+    line, end, page_number = (int(n) if n else None for n in (first, last, page))
+    return path, line, end, page_number
+
+
+@app.command(short_help="Print every setting as it is in force.")
+@click.option("--default", is_flag=True, help="Print the packaged config.yaml, with its comments.")
+@json_option
+@setting_options
+def config(
+    default: bool, as_json: bool, quiet: bool, docs: Path | None, config_file: Path | None, settings: tuple[str, ...]
+) -> None:
+    """Print every setting as it is in force, as YAML that --config reads back."""
+    from rag.config import dump_config, packaged
+
+    if default:
+        click.echo(packaged("config.yaml").read_text(encoding="utf-8"), nl=False)
+        return
+    in_force = read_config(docs, config_file, settings)
+    if as_json:
+        show.show_json(in_force.model_dump(mode="json"))
+        return
+    click.echo(dump_config(in_force), nl=False)
+
+
+def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name or text that the terminal's encoding lacks stops nothing
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="rag")
