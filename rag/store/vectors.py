@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS = 5000  # per call; Chroma refuses more than 5,461
+DIGITS = 6  # of a cosine: what float32 sums hold. Beyond, Chroma, numpy and each processor differ, and ties with them
 
 
 class VectorIndex(Protocol):
@@ -43,7 +44,7 @@ def exact_search(
     if not len(ids):
         return []
     norms = np.linalg.norm(vectors, axis=1) * max(float(np.linalg.norm(query)), 1e-12)
-    scores = vectors @ query / np.maximum(norms, 1e-12)
+    scores = np.round((vectors @ query / np.maximum(norms, 1e-12)).astype(np.float64), DIGITS)
     order = np.lexsort((np.asarray(ids), -scores))[:k]
     return [(ids[i], float(scores[i])) for i in order]
 
@@ -111,7 +112,8 @@ class _Collection:
             if not k:
                 return []
             found = self._collection.query(query_embeddings=[vector], n_results=k, include=["distances"])
-        hits = [(int(i[2:]), 1.0 - float(d)) for i, d in zip(found["ids"][0], found["distances"][0], strict=True)]
+        distances = zip(found["ids"][0], found["distances"][0], strict=True)
+        hits = [(int(i[2:]), round(1.0 - float(d), DIGITS)) for i, d in distances]
         return sorted(hits, key=lambda hit: (-hit[1], hit[0]))  # equal scores in a fixed order
 
     def count(self) -> int:
