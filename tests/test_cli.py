@@ -112,7 +112,9 @@ def test_ask_says_when_the_documents_hold_no_answer(invoke, docs: Path) -> None:
 
 def test_ask_explain_shows_the_stages(invoke, docs: Path) -> None:
     told = invoke("ask", "At what temperature does copper melt?", "--docs", docs, "--explain").stdout
-    assert re.search(r"^\[1\] \d\.\d{3}  metals.txt:1\n    dense .* · lexical .* · fusion .*\(rank 1\)$", told, re.M)
+    assert re.search(
+        r"^\[1\] \d\.\d{3}  metals.txt:1\n    dense .* · lexical .* · proximity .* · fusion .*\(rank 1\)$", told, re.M
+    )
 
 
 def test_a_folder_that_was_never_synced_is_synced_once(invoke, tmp_path: Path) -> None:

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from rag.build import Rag
 from rag.errors import QueryError
 from rag.retrieve import parse_filter
-from rag.retrieve.fusion import convex, maximal_marginal_relevance, ranked, reciprocal_rank
+from rag.retrieve.fusion import (
+    best_window,
+    convex,
+    maximal_marginal_relevance,
+    ranked,
+    reciprocal_rank,
+    share_of_best,
+)
 
 SCORES = st.dictionaries(st.integers(0, 30), st.floats(0, 1), max_size=12)
 
@@ -33,9 +40,26 @@ def test_convex_is_bounded_and_keeps_everyone(
 @given(dense=SCORES, lexical=SCORES)
 def test_convex_at_its_ends_is_one_ranking(dense: dict[int, float], lexical: dict[int, float]) -> None:
     assert all(convex(dense, lexical, 1.0)[i] == pytest.approx(s) for i, s in dense.items())
-    if any(lexical.values()):
-        fused = convex({}, lexical, 0.0)
-        assert max(fused.values()) == pytest.approx(1.0)
+    assert convex(dense, lexical, 0.0) == pytest.approx({i: lexical.get(i, 0.0) for i in {*dense, *lexical}})
+
+
+@given(scores=st.dictionaries(st.integers(0, 30), st.floats(0, 50), max_size=12))
+def test_the_best_of_a_ranking_counts_one(scores: dict[int, float]) -> None:
+    shares = share_of_best(scores)
+    assert [i for i in ranked(shares)] == ranked(scores) or any(s < 1e-300 for s in scores.values())
+    if any(scores.values()):
+        assert max(shares.values()) == pytest.approx(1.0)
+
+
+TERMS = st.lists(st.sampled_from("abcdx"), max_size=14)
+WANTED = st.dictionaries(st.sampled_from("abcd"), st.floats(0.1, 5), max_size=4)
+
+
+@given(terms=TERMS, wanted=WANTED, width=st.integers(1, 16))
+def test_the_best_window_is_the_best_of_all_windows(terms: list[str], wanted: dict[str, float], width: int) -> None:
+    windows = [set(terms[i : i + width]) for i in range(len(terms))] or [set()]
+    shares = [sum(w for t, w in wanted.items() if t in window) / sum(wanted.values()) for window in windows if wanted]
+    assert best_window(terms, wanted, width) == pytest.approx(max(shares, default=0.0))
 
 
 @given(rankings=st.lists(st.lists(st.integers(0, 20), unique=True, max_size=10), min_size=1, max_size=3))
@@ -170,13 +194,27 @@ def test_word_forms_and_case_are_folded(library: Rag) -> None:
 def test_stages_explain_the_score(library: Rag) -> None:
     passage = library.search("mast", k=1)[0]
     stages = {s.stage: s for s in passage.stages}
-    assert set(stages) == {"dense", "lexical", "fusion"}
+    assert set(stages) == {"dense", "lexical", "proximity", "fusion"}
     assert stages["fusion"].score == pytest.approx(passage.score)
     best = max(s.score for p in library.search("mast", k=5) for s in p.stages if s.stage == "lexical")
-    weight = library.config.retrieve.dense_weight
-    assert passage.score == pytest.approx(
-        weight * stages["dense"].score + (1 - weight) * stages["lexical"].score / best
-    )
+    weight, share = library.config.retrieve.dense_weight, library.config.retrieve.proximity
+    words = (1 - share) * stages["lexical"].score / best + share * stages["proximity"].score
+    assert passage.score == pytest.approx(weight * stages["dense"].score + (1 - weight) * words)
+
+
+def test_words_that_stand_together_come_first(
+    docs: Path, make_rag: Callable[..., Rag], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag.retrieve.search.WINDOW", 4)  # the fake embedder reads a few words at a time
+    (docs / "apart.txt").write_text("Copper pots, copper pans, and far away from these: melting snow, melting wax.")
+    (docs / "together.txt").write_text("Copper melting needs a furnace, and a person who looks after it all day.")
+    rag = make_rag(retrieve__dense_weight=0.0)
+    rag.sync()
+    assert rag.search("copper melting", proximity=0.0)[0].source == "apart.txt"
+    found = rag.search("copper melting")
+    assert found[0].source == "together.txt"
+    near = {p.source: s.score for p in found for s in p.stages if s.stage == "proximity"}
+    assert near["together.txt"] == 1.0 > near["apart.txt"]
 
 
 def test_min_score_and_caps(library: Rag) -> None:

@@ -78,6 +78,7 @@ class Retrieve(Section):
     candidates: int = Field(50, ge=1, le=5000)  # fetched from each index before fusion
     fusion: Literal["convex", "rrf"] = "convex"
     dense_weight: float = Field(0.6, ge=0, le=1)  # convex: the lexical part gets 1 - this
+    proximity: float = Field(0.75, ge=0, le=1)  # convex: so much of the lexical part is the question's words together
     rrf_k: int = Field(60, ge=1)
     mmr: bool = False  # rerank for diversity (maximal marginal relevance)
     lambda_mult: float = Field(0.5, ge=0, le=1)  # mmr: 1 is relevance only, 0 diversity only

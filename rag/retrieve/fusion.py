@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -35,19 +36,55 @@ def reciprocal_rank(rankings: Sequence[Sequence[int]], k: int = 60) -> dict[int,
 
 
 def convex(dense: Mapping[int, float], lexical: Mapping[int, float], dense_weight: float) -> dict[int, float]:
-    """weight * cosine + (1 - weight) * BM25 / best BM25 (after Bruch, Gai & Ingber, arXiv:2210.11934).
+    """weight * cosine + (1 - weight) * words (after Bruch, Gai & Ingber, arXiv:2210.11934).
 
-    Cosine is left as it is and BM25 divided by its best, so the sum is at most 1 and its size still says how good
+    `lexical` must lie in 0..1, as `share_of_best` makes it, so the sum is at most 1 and its size still says how good
     the best hit is. An id that one side lacks counts 0 there.
 
-    >>> convex({1: 0.8, 2: 0.4}, {2: 12.0}, 0.5)
+    >>> convex({1: 0.8, 2: 0.4}, {2: 1.0}, 0.5)
     {1: 0.4, 2: 0.7}
     """
-    best = max(lexical.values(), default=0.0) or 1.0
     return {
-        i: dense_weight * dense.get(i, 0.0) + (1 - dense_weight) * lexical.get(i, 0.0) / best
+        i: dense_weight * dense.get(i, 0.0) + (1 - dense_weight) * lexical.get(i, 0.0)
         for i in sorted({*dense, *lexical})
     }
+
+
+def share_of_best(scores: Mapping[int, float]) -> dict[int, float]:
+    """Each score divided by the best one: BM25 has no scale of its own.
+
+    >>> share_of_best({1: 6.0, 2: 12.0})
+    {1: 0.5, 2: 1.0}
+    """
+    best = max(scores.values(), default=0.0) or 1.0
+    return {i: score / best for i, score in scores.items()}
+
+
+def best_window(terms: Sequence[str], wanted: Mapping[str, float], width: int) -> float:
+    """Greatest share of `wanted` (term -> weight) that stands within `width` terms of each other; 0..1.
+
+    BM25 counts a question's words wherever they stand in a chunk; those that stand together mostly speak of each other
+    (Tao & Zhai, SIGIR 2007; Büttcher, Clarke & Lushman, SIGIR 2006).
+
+    >>> best_window("a x b y y y y c".split(), {"a": 1.0, "b": 1.0, "c": 2.0}, width=3)
+    0.5
+    """
+    total = sum(wanted.values())
+    inside: dict[str, int] = {}  # how often each wanted term stands in the window
+    places: deque[tuple[int, str]] = deque()
+    best = held = 0.0
+    for place, term in enumerate(terms):
+        if term not in wanted:
+            continue
+        places.append((place, term))
+        inside[term] = inside.get(term, 0) + 1
+        held += wanted[term] if inside[term] == 1 else 0.0
+        while places[0][0] <= place - width:
+            _, left = places.popleft()
+            inside[left] -= 1
+            held -= wanted[left] if not inside[left] else 0.0
+        best = max(best, held)
+    return min(best / total, 1.0) if total else 0.0
 
 
 def maximal_marginal_relevance(

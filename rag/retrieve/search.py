@@ -14,13 +14,24 @@ from pydantic import ValidationError
 from rag.config import Retrieve
 from rag.errors import QueryError
 from rag.retrieve.filters import Filter, parse_filter
-from rag.retrieve.fusion import convex, maximal_marginal_relevance, ranked, reciprocal_rank
+from rag.retrieve.fusion import (
+    best_window,
+    convex,
+    maximal_marginal_relevance,
+    ranked,
+    reciprocal_rank,
+    share_of_best,
+)
 from rag.types import Passage, Source, Span, StageScore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
+
+
+READ = 20  # candidates whose text is read for the words' proximity, and mostly all that a search shows
+WINDOW = 25  # terms: about a long sentence (docs/decisions/0006: chosen with dense_weight and proximity)
 
 
 class Reader(Protocol):
@@ -34,6 +45,9 @@ class Reader(Protocol):
     def lexical(
         self, text: str, k: int, generation: int, allowed: Sequence[int] | None = None
     ) -> list[tuple[int, float]]: ...
+    def terms(self, text: str) -> list[str]: ...
+    def query_terms(self, text: str) -> list[str]: ...
+    def rarity(self, terms: Sequence[str], generation: int) -> dict[str, float]: ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,16 @@ class Why:
     best: tuple[StageScore, ...]  # of its best chunk, in the rankings of all chunks
 
 
+@dataclass
+class _Candidates:
+    """What the stages found: the score of each chunk id, what each stage said of it, and seconds per stage."""
+
+    scores: dict[int, float]
+    stages: dict[int, list[StageScore]]
+    timings: dict[str, float]
+    rows: dict[int, Any]  # those that had to be read already
+
+
 class Retriever:
     """Light to make; holds no state but its parts. Safe to share between threads."""
 
@@ -75,10 +99,10 @@ class Retriever:
         embed_seconds = time.perf_counter() - start
         with catalog.snapshot() as generation:
             allowed, paths_allowed = self._allowed(wanted, generation)
-            scores, stages, timings = self._candidates(question, vector, config, generation, allowed)
+            found = self._candidates(question, vector, config, generation, allowed)
             start = time.perf_counter()
-            passages = self._passages(ranked(scores), scores, stages, config, generation, paths_allowed)
-            timings = {"embed": embed_seconds, **timings, "passages": time.perf_counter() - start}
+            passages = self._passages(found, config, generation, paths_allowed)
+            timings = {"embed": embed_seconds, **found.timings, "passages": time.perf_counter() - start}
         return Retrieval(question, tuple(passages), vector, timings)
 
     def check(self, question: str) -> str:
@@ -130,12 +154,12 @@ class Retriever:
 
     def _candidates(
         self, question: str, vector: Floats | None, config: Retrieve, generation: int, allowed: list[int] | None
-    ) -> tuple[dict[int, float], dict[int, list[StageScore]], dict[str, float]]:
-        """Score of each candidate, what each stage said of it, and seconds per stage."""
+    ) -> _Candidates:
         timings: dict[str, float] = {}
         stages: dict[int, list[StageScore]] = {}
         dense: dict[int, float] = {}
         lexical: dict[int, float] = {}
+        rows: dict[int, Any] = {}
         clock = time.perf_counter
         if vector is not None:
             start = clock()
@@ -148,16 +172,31 @@ class Retriever:
             timings["lexical"] = clock() - start
             _note(stages, "lexical", lexical)
         if config.kind != "hybrid" or vector is None:
-            return dense or lexical, stages, timings
+            return _Candidates(dense or lexical, stages, timings, rows)
         start = clock()
         if config.fusion == "rrf":
             scores = reciprocal_rank([ranked(dense), ranked(lexical)], config.rrf_k)
         else:
             self._complete(question, vector, dense, lexical, generation)
-            scores = convex(dense, lexical, config.dense_weight)
-        _note(stages, "fusion", scores)
+            words = share_of_best(lexical)
+            scores = convex(dense, words, config.dense_weight)
         timings["fuse"] = clock() - start
-        return scores, stages, timings
+        if config.fusion == "convex" and config.proximity:
+            start = clock()
+            rows = self.reader.catalog.chunks(ranked(scores)[: max(READ, config.top_k)])
+            near = self._proximity(question, rows, generation)
+            _note(stages, "proximity", near)
+            share = config.proximity  # in a chunk that wasn't read, the words count as far apart
+            words = {i: (1 - share) * words.get(i, 0.0) + share * near.get(i, 0.0) for i in scores}
+            scores = convex(dense, words, config.dense_weight)
+            timings["proximity"] = clock() - start
+        _note(stages, "fusion", scores)
+        return _Candidates(scores, stages, timings, rows)
+
+    def _proximity(self, question: str, rows: Mapping[int, Any], generation: int) -> dict[int, float]:
+        """How much of the question, by rarity, stands together in each chunk; 0..1."""
+        wanted = self.reader.rarity(self.reader.query_terms(question), generation)
+        return {i: best_window(self.reader.terms(r.chunk.embedded_text), wanted, WINDOW) for i, r in rows.items()}
 
     def _complete(
         self, question: str, vector: Floats, dense: dict[int, float], lexical: dict[int, float], generation: int
@@ -173,15 +212,14 @@ class Retriever:
 
     def _passages(
         self,
-        order: list[int],
-        scores: Mapping[int, float],
-        stages: Mapping[int, list[StageScore]],
+        found: _Candidates,
         config: Retrieve,
         generation: int,
         named: Callable[[str, str, int | None], bool],
     ) -> list[Passage]:
         catalog = self.reader.catalog
-        rows: dict[int, Any] = {}
+        scores, rows = found.scores, dict(found.rows)
+        order = ranked(scores)
         contents: dict[int, Any] = {}
         page = len(order) if config.mmr else max(16, 2 * config.top_k)  # mostly the first ones are all that is read
         kept: list[int] = []
@@ -190,9 +228,10 @@ class Retriever:
         per_source: dict[int, int] = {}
         for place, chunk_id in enumerate(order):
             if place % page == 0:
-                more = catalog.chunks(order[place : place + page])
-                rows.update(more)
-                contents.update(catalog.contents({r.content_id for r in more.values()}, generation))
+                part = order[place : place + page]
+                rows.update(catalog.chunks([i for i in part if i not in rows]))
+                held = {rows[i].content_id for i in part if i in rows}
+                contents.update(catalog.contents(held.difference(contents), generation))
             row = rows.get(chunk_id)
             if row is None or row.content_id not in contents:
                 continue  # a row of another generation: not part of this one
@@ -221,7 +260,7 @@ class Retriever:
             others = dict.fromkeys([*(p for p in content.paths if p != path), *also.get(chunk_id, ())])
             passage = Passage(
                 number, row.key, path, content.kind, row.chunk.span, row.chunk.text, row.chunk.location,
-                float(scores[chunk_id]), tuple(stages.get(chunk_id, ())), content.title, tuple(others),
+                float(scores[chunk_id]), tuple(found.stages.get(chunk_id, ())), content.title, tuple(others),
             )  # fmt: skip
             passages.append(self._widen(passage, row, config.neighbours) if config.neighbours else passage)
         return _merge_overlapping(passages, catalog, rows, kept) if config.neighbours else passages
@@ -257,14 +296,14 @@ class Retriever:
             total = len(catalog.chunk_ids(generation))
             wide = config.model_copy(update={"candidates": max(total, 1)})
             vector = self._embed(question) if config.kind != "lexical" else None
-            scores, stages, _ = self._candidates(question, vector, wide, generation, None)
+            all_of_it = self._candidates(question, vector, wide, generation, None)
         found = next((p for p in self.search(question, **overrides).passages if path in (p.source, *p.also_in)), None)
         if found:
             return Why(path, True, f"it is passage {found.number}", found.stages)
-        inside = [i for i in ranked(scores) if i in own]
+        inside = [i for i in ranked(all_of_it.scores) if i in own]
         if not inside:
             return Why(path, False, "none of its chunks shares a term with the question", ())
-        best = tuple(stages[inside[0]])
+        best = tuple(all_of_it.stages[inside[0]])
         last = best[-1]
         if last.rank > config.top_k:
             reason = f"its best chunk ranks {last.rank} of {total}; top_k is {config.top_k}"

@@ -81,6 +81,10 @@ class IndexReader:
         """As the lexical index was made, so they compare."""
         return self._analyzer().terms(text)
 
+    def query_terms(self, text: str) -> list[str]:
+        """The different terms that a lexical search for `text` looks for."""
+        return self._analyzer().query_terms(text)
+
     def rarity(self, terms: Iterable[str], generation: int) -> dict[str, float]:
         """BM25's inverse document frequency of each term, over chunks: a term that stands everywhere is near 0."""
         return self._lexical(generation).rarity(terms)
