@@ -215,6 +215,25 @@ def test_lies_are_dropped_and_the_documents_speak(answering: Callable[..., Rag],
     assert "nothing that the passages support" in answer.reason
 
 
+@pytest.mark.parametrize("said", ["10 ms", "The answer is 10 ms.", "According to the text, the answer is: 10 ms."])
+def test_a_short_answer_is_supported_by_the_sentence_that_answers(answering: Callable[..., Rag], said: str) -> None:
+    answer = answering(Scripted(said)).ask("How long is the hop size?")
+    assert (answer.generator, answer.reason) == ("scripted", None)
+    assert answer.statements[0].text == said
+    assert answer.citations[0].quote.startswith("The hop size is 10 ms")
+
+
+@pytest.mark.parametrize("said", ["12 ms", "The answer is 25 minutes.", "The answer.", "Yes.", "The hop size."])
+def test_a_short_answer_from_nowhere_is_not(answering: Callable[..., Rag], said: str) -> None:
+    answer = answering(Scripted(said)).ask("How long is the hop size?")
+    assert answer.generator == "extractive (for scripted)"
+
+
+def test_what_is_said_twice_is_said_once(answering: Callable[..., Rag]) -> None:
+    answer = answering(Scripted("The hop size is 10 ms. " * 3)).ask("How long is the hop size?")
+    assert answer.text.count("hop size is 10 ms") == 1
+
+
 def test_one_lie_among_truths(answering: Callable[..., Rag]) -> None:
     said = "The hop size is 10 ms. The Eiffel Tower is 330 m high."
     dropped = answering(Scripted(said)).ask("How long is the hop size?")

@@ -22,7 +22,7 @@ from rag.answer.evidence import Evidence, Reader, measure
 from rag.config import Config
 from rag.errors import Cancelled, ContextOverflow, QueryError
 from rag.generate import extractive
-from rag.generate.attribution import strip_markers, support
+from rag.generate.attribution import strip_markers, support, without_frame
 from rag.generate.extractive import Candidate
 from rag.prompt import BuiltPrompt, build_condense, build_prompt, find_prompt, load_prompt, read_condensed
 from rag.retrieve import Filter, Retriever
@@ -157,7 +157,7 @@ class Answerer:
             raise Cancelled("the answer was stopped", "ask again")
         made.tokens.update(prompt=prompt.tokens, completion=generator.count_text(text) if text else 0)
         start = clock()
-        found = self._attribute(text, prompt.passages, evidence)
+        found = self._attribute(text, made.question, prompt.passages, evidence)
         made.timings["attribute"] = clock() - start
         unsupported = sum(candidate is None for _, candidate in found)
         if unsupported == len(found):
@@ -202,7 +202,7 @@ class Answerer:
             return question
 
     def _attribute(
-        self, text: str, passages: Sequence[Passage], evidence: Evidence
+        self, text: str, question: str, passages: Sequence[Passage], evidence: Evidence
     ) -> list[tuple[Statement, Candidate | None]]:
         """Hold each sentence against the passages: as a statement, with what supports it, if anything does."""
         numbers = {p.number for p in passages}
@@ -210,17 +210,23 @@ class Answerer:
         candidates = [evidence.candidates[i] for i in rows]
         sentences = [strip_markers(span.cut(text)) for span in sentence_spans(text)]
         sentences = [(s, cited) for s, cited in sentences if any(c.isalnum() for c in s)]
+        sentences = list({_one_line(s).casefold(): (s, cited) for s, cited in reversed(sentences)}.values())[::-1]
         if not sentences or not candidates:
             return [(Statement(_one_line(s), (), supported=False), None) for s, _ in sentences]
         vectors = self._embed([s for s, _ in sentences])
         known = evidence.vectors[rows]
+        asked = set(self.reader.terms(question))
+        likely = extractive.likely(evidence.scores[rows])
         texts = {p.number: p.text for p in passages}
         attributed: list[tuple[Statement, Candidate | None]] = []
         for (sentence, cited), vector in zip(sentences, vectors, strict=True):
             terms = self.reader.terms(sentence)
             with self.reader.catalog.snapshot() as generation:
                 rarity = self.reader.rarity(terms, generation)
-            found = support(sentence, terms, cited, candidates, known @ vector, rarity, texts, self.reader.terms)
+            added = [t for t in self.reader.query_terms(without_frame(sentence)) if t not in asked]
+            found = support(
+                sentence, terms, added, cited, candidates, likely, known @ vector, rarity, texts, self.reader.terms
+            )
             candidate = found.candidate if found else None
             numbered = (candidate.passage,) if candidate else ()
             attributed.append((Statement(_one_line(sentence), numbered, supported=candidate is not None), candidate))

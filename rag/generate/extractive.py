@@ -81,14 +81,20 @@ def _holds(text: str, wanted: re.Pattern[str], question: str) -> bool:
     return any(m.group().casefold() not in asked for m in wanted.finditer(text))
 
 
+def likely(scores: NDArray[np.float64]) -> list[int]:
+    """Rows whose score is near the best one, best first: the sentences worth showing."""
+    least = scores.max(initial=-np.inf) - WEAKER
+    return [int(i) for i in np.argsort(-scores, kind="stable") if scores[i] >= least]
+
+
 def pick(candidates: Sequence[Candidate], scores: NDArray[np.float64], most: int) -> list[Picked]:
     """The best sentence first, then the others in reading order; none that only repeats another."""
     chosen: list[int] = []
-    for i in np.argsort(-scores, kind="stable"):
-        if len(chosen) == most or (chosen and scores[i] < scores[chosen[0]] - WEAKER):
+    for i in likely(scores):
+        if len(chosen) == most:
             break
         if not any(_repeats(candidates[i], candidates[j]) for j in chosen):
-            chosen.append(int(i))
+            chosen.append(i)
     if not chosen:
         return []
     order = [chosen[0], *sorted(chosen[1:], key=lambda i: (candidates[i].passage, candidates[i].span))]

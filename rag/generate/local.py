@@ -2,7 +2,8 @@
 
 The model runs in its own thread and hands each token's text over as it comes; one reply at a time per model. Greedy
 unless `generate.temperature` says otherwise. The model's own sampling habits (top_p, repetition penalty, beams) are
-not used, so the same settings mean the same for every model.
+not used, so the same settings mean the same for every model. A reply that repeats a sentence of its own is stopped
+there: greedy small models go on so until their last token.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from rag.config import Generate
 from rag.errors import ContextOverflow, GenerationError, ModelError, RagError
 from rag.generate.loading import Parts, describe, load_model
-from rag.generate.text import StopStrings, estimate, estimate_text, plain_prompt
+from rag.generate.text import Repetition, StopStrings, estimate, estimate_text, plain_prompt
 from rag.tokens import Tokenizer
 from rag.types import Message
 
@@ -145,12 +146,14 @@ class LocalGenerator:
         model = self._weights()
         prompt = torch.tensor([ids], device=model.device)
         start = 1 if model.config.is_encoder_decoder else len(ids)
-        reply = _Reply(self._describe().tokenizer)
+        reply, loop = _Reply(self._describe().tokenizer), Repetition()
 
         def watch(so_far: Any, scores: Any, **_: Any) -> Any:
-            if piece := reply.piece(so_far[0, start:].tolist()):
+            piece = reply.piece(so_far[0, start:].tolist())
+            if piece:
                 emit(piece)
-            return torch.full((so_far.shape[0],), halted(), device=so_far.device, dtype=torch.bool)
+            done = halted() or loop.feed(piece)
+            return torch.full((so_far.shape[0],), done, device=so_far.device, dtype=torch.bool)
 
         options: dict[str, Any] = {}
         if self.config.prompt_lookup_tokens:  # never together with a cached prefix: transformers 5 answers wrongly

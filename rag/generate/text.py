@@ -58,6 +58,36 @@ class StopStrings:
                 yield rest
 
 
+class Repetition:
+    """Notices a reply that goes round in circles: a finished sentence of some length that it has written before.
+
+    Small models do that when they decode greedily, until their last token. A line counts as a sentence.
+
+    >>> loop = Repetition()
+    >>> [loop.feed(piece) for piece in ("It is a measure. ", "So it is. It is", " a measure.", " And")]
+    [False, False, False, True]
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._open = ""
+
+    def feed(self, piece: str) -> bool:
+        """Whether the sentence that ended in this piece is an old one. It ends where the next one begins."""
+        *finished, self._open = _ENDS.split(self._open + piece)
+        again = False
+        for sentence in finished:
+            words = " ".join(sentence.split()).casefold()
+            again = again or words in self._seen
+            if words.count(" ") >= LEAST_REPEATED - 1:
+                self._seen.add(words)
+        return again
+
+
+LEAST_REPEATED = 4  # words: a shorter line may well stand twice in a list
+_ENDS = re.compile(r"(?<=[.!?。！？])\s+|\s*\n\s*")
+
+
 def _overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that begins `stop`."""
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)

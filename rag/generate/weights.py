@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def _convert(file: Path, work: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        with quiet():
+        with quiet(), _no_bar():
             tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, local_files_only=True)
             model: Any = AutoModelForCausalLM.from_pretrained(
                 str(file.parent),
@@ -136,6 +137,19 @@ def _convert(file: Path, work: Path) -> None:
     with quiet():
         model.save_pretrained(work)
         tokenizer.save_pretrained(work)
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """transformers shows tqdm's bar while it unpacks GGUF tensors, whatever its own logging is told."""
+    from transformers import modeling_gguf_pytorch_utils as unpacking
+
+    bar = unpacking.tqdm
+    unpacking.tqdm = partial(bar, disable=True)
+    try:
+        yield
+    finally:
+        unpacking.tqdm = bar
 
 
 def _dequantized() -> dict[str, Any]:
