@@ -207,7 +207,27 @@ def test_variables(tmp_path: Path, text: str, expected: str) -> None:
 # ---- what is printed reads back ----------------------------------------------------------------------------------
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
-    ["null", "yes", "1e3", "0x1", "${A}", "$${A}", "${", "~", "- a", "a: b", "#", "2024-01-01", " x ", "\n", "[", "*x", "\x85", "\u2028 x", "\ufeff"]
+    [
+        "null",
+        "yes",
+        "1e3",
+        "0x1",
+        "${A}",
+        "$${A}",
+        "${",
+        "~",
+        "- a",
+        "a: b",
+        "#",
+        "2024-01-01",
+        " x ",
+        "\n",
+        "[",
+        "*x",
+        "\x85",
+        "\u2028 x",
+        "\ufeff",
+    ]
 )
 names = texts.filter(bool)
 changed = st.fixed_dictionaries(
