@@ -354,6 +354,13 @@ def test_an_index_in_memory_answers_alike(lexical: Lexical) -> None:
     assert memory.search("apples refunds", 5) == lexical.search("apples refunds", 5)
 
 
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+def test_plain_ascii_is_cut_like_any_text(text: str) -> None:
+    """The short way for ASCII finds the words that the long way finds: a letter from elsewhere forces the long one."""
+    short = Analyzer("none").terms(text)
+    assert Analyzer("none").terms(f"{text} ж") == [*short, "ж"]
+
+
 def test_long_words_keep_their_head() -> None:
     (term,) = Analyzer("none").terms("a" * 500)
     assert len(term) == 64

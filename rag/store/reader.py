@@ -107,6 +107,11 @@ class IndexReader:
         return hits[:k]
 
     def _analyzer(self) -> Analyzer:
+        """That of the lexical index in use, so terms compare; before one was opened, that of the catalog."""
+        held = self._opened.get("lexical")
+        return held[1].analyzer if held else self._stored_analyzer()
+
+    def _stored_analyzer(self) -> Analyzer:
         return Analyzer(self.catalog.meta("analyzer").partition(":")[2])
 
     def _lexical(self, generation: int) -> Lexical:
@@ -133,10 +138,10 @@ class IndexReader:
         folder = generation_folder(self.folder, generation)
         if not is_whole(folder, "lexical"):
             raise IndexDamaged(f"{folder / 'lexical'}: the lexical index isn't whole", MEND)
-        return Lexical(folder / "lexical", self._analyzer())
+        return Lexical(folder / "lexical", self._stored_analyzer())
 
     def _lexical_in_memory(self, generation: int) -> Lexical:
-        index, ids = Lexical(None, self._analyzer()), self.catalog.chunk_ids(generation)
+        index, ids = Lexical(None, self._stored_analyzer()), self.catalog.chunk_ids(generation)
         index.change([], texts_of(self.catalog, ids))
         return index
 

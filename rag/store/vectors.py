@@ -107,10 +107,9 @@ class _Collection:
                 self._collection.delete(ids=[_id(i) for i in ids[start : start + ROWS]])
 
     def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
-        with self._asking():
-            k = min(k, self.count())
-            if not k:
-                return []
+        if not k:
+            return []
+        with self._asking():  # fewer rows than k are all returned; asking for their number first costs a third more
             found = self._collection.query(query_embeddings=[vector], n_results=k, include=["distances"])
         distances = zip(found["ids"][0], found["distances"][0], strict=True)
         hits = [(int(i[2:]), round(1.0 - float(d), DIGITS)) for i, d in distances]
