@@ -339,6 +339,15 @@ def test_what_only_names_what_comes_is_no_sentence() -> None:
     assert [c.text for c in sentences([passage(text)], str.split)] == ["16 kHz | 12 hours |", "16 kHz."]
 
 
+def test_the_sentence_behind_a_question_answers_it() -> None:
+    text = "Q1. How long is the hop? Ten milliseconds, in most tools. And the window? It is longer."
+    first, second = sentences([passage(text)], str.split)
+    assert (first.text, second.text) == ("Ten milliseconds, in most tools.", "It is longer.")
+    assert {"How", "long"} <= first.terms
+    assert "window?" in second.terms
+    assert "long" not in second.terms
+
+
 @given(st.sets(st.sampled_from("abcdef")), st.sets(st.sampled_from("abcdef")))
 def test_coverage_is_a_share(question: set[str], held: set[str]) -> None:
     share = coverage(question, held, dict.fromkeys("abcdef", 2.0))

@@ -103,23 +103,33 @@ def _signals(
     )
 
 
+_QUESTION_MARKS = ("?", "\uff1f", "\u061f")
 _LEADING = re.compile(r"^(?:[#>|\s]|[-*+•](?=\s)|\d+[.)](?=\s))+")
 
 
 def sentences(passages: Sequence[Passage], terms: Callable[[str], list[str]]) -> list[Candidate]:
-    """Sentences of the passages, each once: overlapping chunks share some. Headings and crumbs aren't sentences."""
+    """Sentences of the passages, each once: overlapping chunks share some. Headings and crumbs aren't sentences.
+
+    A question answers nothing, but the sentence behind it may: it is found by the question's words too, as in an FAQ.
+    """
     found: list[Candidate] = []
     seen: set[tuple[str, int]] = set()
     for passage in passages:
+        asked: list[str] = []
         for span in sentence_spans(passage.text):
             span = _trim(passage.text, span)
             text = span.cut(passage.text)
+            if text.endswith(_QUESTION_MARKS):
+                asked = terms(text)
+                continue
             place = Span(passage.span.start + span.start, passage.span.start + span.end)
             if (passage.source, place.start) in seen or _is_crumb(passage.text, span):
                 continue
             seen.add((passage.source, place.start))
             words = terms(text)
-            found.append(Candidate(passage.number, place, text, frozenset(words), extractive.pairs(words)))
+            pairs = extractive.pairs(words) | extractive.pairs(asked)
+            found.append(Candidate(passage.number, place, text, frozenset(words).union(asked), pairs))
+            asked = []
     return found
 
 
