@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from rag.answer import Answerer, Event
     from rag.embed import TextEmbedder
+    from rag.evaluate.judgements import Dataset
+    from rag.evaluate.report import Report
     from rag.generate import Generator
     from rag.prompt import BuiltPrompt
     from rag.retrieve import Filter, Retrieval, Retriever, Why
@@ -145,6 +148,75 @@ class Rag:
         """The exact prompt that the generator would get. Needs a language model as generator."""
         answerer = self.answerer
         return answerer.build_prompt(question, self.retriever.search(question, filter, **settings).passages)
+
+    # ---- how good it is -----------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        judgements: Dataset | Path | str,
+        *,
+        metrics: str = "",
+        answers: bool = True,
+        sample: int | None = None,
+        seed: int = 0,
+        listener: Listener | None = None,
+    ) -> Report:
+        """Search and ask every judged question. `judgements`: a set, or the path of one in any form that
+        rag/evaluate/formats.py reads.
+
+        A set without documents is about this folder as last synced; one that brings its own is indexed with these
+        settings in a folder of the user's data directory. `metrics` such as "ndcg@10 recall@5", "": all that the
+        evidence allows. `answers` False: only search. `sample`: so many questions, drawn by `seed`.
+        """
+        from rag.evaluate.folder import written
+        from rag.evaluate.formats import read_dataset
+        from rag.evaluate.judgements import cleaned
+        from rag.evaluate.run import evaluate
+        from rag.load.decode import clean
+
+        dataset = read_dataset(Path(judgements)) if isinstance(judgements, str | Path) else judgements
+        threshold = self.config.answer.min_confidence
+        answer = self.config.answer.model_copy(update={"min_confidence": 0.0})
+        config = self.config.model_copy(update={"answer": answer})
+        if dataset.documents is not None:
+            dataset = cleaned(dataset, clean)
+            folder = written(dataset)
+            documents = config.documents.model_copy(update={"path": folder, "include": (), "exclude": ()})
+            store = config.store.model_copy(update={"path": folder.parent / "index"})
+            config = config.model_copy(update={"documents": documents, "store": store})
+        with self.beside(config, same_index=dataset.documents is None) as other:
+            if dataset.documents is not None:
+                other.sync(reindex=True, listener=listener)
+            other.embedder.forget_questions()
+            return evaluate(
+                other,
+                dataset,
+                metrics=metrics,
+                answers=answers,
+                threshold=threshold,
+                sample=sample,
+                seed=seed,
+                listener=listener,
+            )
+
+    @contextmanager
+    def beside(self, config: Config, *, same_index: bool) -> Iterator[Rag]:
+        """Another Rag with those models of this one that `config` names too, and with its open index if it is the same.
+        What is borrowed stays open when the other is closed."""
+        borrowed = {
+            "embedder": config.embed == self.config.embed,
+            "generator": config.generate == self.config.generate and config.prompt == self.config.prompt,
+            "reader": same_index,
+        }
+        names = [name for name, fits in borrowed.items() if fits]
+        other = Rag(config, self._llm)
+        other._parts.update({name: getattr(self, name) for name in names})
+        try:
+            yield other
+        finally:
+            for name in names:
+                other._parts.pop(name, None)
+            other.close()
 
     # ---- what is in it ------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@
     │   ├── IndexMissing     nothing was synced yet
     │   └── IndexDamaged     a file of the index is unreadable
     ├── QueryError           a question, filter or number that can't be worked with
+    ├── JudgementError       a set of judged questions is wrong: names file, line and field
     └── GenerationError      the generator failed
         ├── ContextOverflow  the prompt is longer than the model's window
         ├── GeneratorDown    the server is unreachable, slow or refuses
@@ -99,6 +100,10 @@ class IndexDamaged(StoreError):
 
 
 class QueryError(RagError):
+    pass
+
+
+class JudgementError(RagError):
     pass
 
 

@@ -66,6 +66,9 @@ class FakeEmbedder:
             vector[zlib.crc32(word.encode("utf-8", "replace")) % self.dimension] += 1
         return vector / np.float32(np.linalg.norm(vector))
 
+    def forget_questions(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

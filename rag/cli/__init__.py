@@ -6,6 +6,7 @@ Each command imports what it needs when it runs: `rag --help` loads neither a mo
     session.py   the options that commands share, the Rag they make, a sync before answering
     show.py      everything that is printed
     progress.py  the bar while a sync runs
+    measure.py   evaluate and calibrate
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rag import __version__
-from rag.cli import show
+from rag.cli import measure, questions, show, sweep
 from rag.cli.session import (
     Session,
     Wanted,
@@ -310,6 +311,12 @@ def config(
         show.show_json(in_force.model_dump(mode="json"))
         return
     click.echo(dump_config(in_force), nl=False)
+
+
+app.add_command(measure.evaluate)
+app.add_command(measure.calibrate)
+app.add_command(sweep.sweep)
+app.add_command(questions.questions)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ stands for `${` itself. Environment and flags hold text: `null`, `[a, b]` or `a,
 
 from __future__ import annotations
 
-from rag.config.reading import dump_config, load_config, packaged
+from rag.config.reading import apply_settings, dump_config, load_config, packaged
 from rag.config.sections import (
     AnswerSection,
     Config,
@@ -34,6 +34,7 @@ __all__ = [
     "Section",
     "Split",
     "Store",
+    "apply_settings",
     "dump_config",
     "load_config",
     "packaged",

@@ -60,6 +60,17 @@ def load_config(
         raise _explain(error, str(file), origins) from None
 
 
+def apply_settings(config: Config, settings: Mapping[str, Any]) -> Config:
+    """`config` with some settings changed: dotted keys to values, or to text as a flag has it. Raises ConfigError."""
+    data, origins = config.model_dump(), dict[str, str]()
+    for dotted, value in settings.items():
+        _set(data, dotted, value, origins, "setting")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, "the settings", origins) from None
+
+
 def dump_config(config: Config) -> str:
     """As YAML that `load_config` reads back to the same Config."""
     import yaml

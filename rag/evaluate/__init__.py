@@ -1,0 +1,17 @@
+"""Measuring: judged questions, what came back for them, and whether a difference is more than noise.
+
+    file ──formats──> Dataset(Judgement ...)     recognised by content: JSONL, SQuAD, BEIR, Chroma, CLAPNQ
+                        │
+    passages ──metrics──┤                        recall@k, nDCG@k, MRR@k ...; characters, as Chroma's report has them
+    answers ──answers───┤                        EM, F1, citations against evidence
+    confidence ──abstention──┤                   AUROC, risk against coverage, thresholds
+                        └──> one value a question ──statistics──> interval, p-value, verdict
+
+    spans.py        evidence against passages, character by character
+    recognise.py    which of the known forms a file or folder has
+    records.py      JSON as typed fields; an error names file, line and field
+    questions/      a test set made from a folder by rules, for a person to review
+    judgements.py   the nouns, the checks, plain JSONL both ways
+
+Nothing here asks a language model, opens a socket or knows where answers come from.
+"""

@@ -1,0 +1,79 @@
+"""HTML and SVG from Python: everything that isn't already markup is escaped, so a document's text stays text.
+
+el("p", "a < b", class_="note")  ->  <p class="note">a &lt; b</p>
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+from typing import Union
+
+# Nothing a browser would obey: control characters, those that turn the reading direction, halves of pairs.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+VOID = frozenset({"meta", "br"})
+
+
+class Markup(str):
+    """Text that is markup already."""
+
+    __slots__ = ()
+
+
+Child = Union[str, "Iterable[Child]", None]  # a list is its children, None is nothing
+
+
+def text(value: str) -> Markup:
+    return Markup(html.escape(_OBEYED.sub(" ", value)))
+
+
+def el(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
+    """`text_anchor` is text-anchor, `class_` is class. True: the name alone; None and False: left out."""
+    shown = "".join(_attribute(key, value) for key, value in attributes.items())
+    if name in VOID:
+        return Markup(f"<{name}{shown}>")
+    return Markup(f"<{name}{shown}>{join(children)}</{name}>")
+
+
+def join(children: Iterable[Child]) -> Markup:
+    parts: list[str] = []
+    for child in children:
+        if isinstance(child, Markup):
+            parts.append(child)
+        elif isinstance(child, str):
+            parts.append(text(child))
+        elif child is not None:
+            parts.append(join(child))
+    return Markup("".join(parts))
+
+
+def _attribute(key: str, value: str | float | bool | None) -> str:
+    if value is None or value is False:
+        return ""
+    key = key.rstrip("_").replace("_", "-")
+    if value is True:
+        return f" {key}"
+    if isinstance(value, float):
+        value = f"{value:.2f}".rstrip("0").rstrip(".")
+    return f' {key}="{text(str(value))}"'
+
+
+def table(head: Iterable[Child], rows: Iterable[Iterable[Child]], caption: str, class_: str = "") -> Markup:
+    """The first cell of a row names it. Columns whose head ends in a no-break space are numbers, set to the right."""
+    heads = list(head)
+    right = [isinstance(h, str) and h.endswith("\u00a0") for h in heads]
+    heads = [h[:-1] if isinstance(h, str) and r else h for h, r in zip(heads, right, strict=True)]
+    top = [el("th", h, scope="col", class_="number" if r else None) for h, r in zip(heads, right, strict=True)]
+    body = [
+        el(
+            "tr",
+            [
+                el("td" if i else "th", cell, scope=None if i else "row", class_="number" if r else None)
+                for i, (cell, r) in enumerate(zip(row, right, strict=True))
+            ],
+        )
+        for row in rows
+    ]
+    whole = el("table", el("caption", caption), el("thead", el("tr", top)), el("tbody", body), class_=class_ or None)
+    return el("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)

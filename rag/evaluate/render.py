@@ -1,0 +1,258 @@
+"""A report in plain text: as a table for the terminal, and as Markdown. rag/evaluate/page.py has the HTML.
+
+Documents and questions are untrusted: in Markdown they are escaped; a terminal's control characters are its printer's
+matter (rag.cli.show.tame).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from rag.evaluate.abstention import RiskPoint
+from rag.evaluate.calibrate import Calibration
+from rag.evaluate.compare import Change, Comparison
+from rag.evaluate.report import ANSWER_FIGURES, UNBOUNDED, Figure, Report, Row, moment
+
+WORST = 20  # questions shown
+LONGEST = 160  # characters of a question or answer in a table
+
+
+def sections(report: Report) -> Iterator[tuple[str, list[Figure]]]:
+    """The figures under their headings; headings without figures are left out."""
+    retrieval = [f for f in report.figures if f.name not in ANSWER_FIGURES]
+    answers = [f for f in report.figures if f.name in ANSWER_FIGURES]
+    yield from ((title, figures) for title, figures in (("Retrieval", retrieval), ("Answers", answers)) if figures)
+
+
+def number(name: str, value: float, digits: int = 3) -> str:
+    """
+    >>> number("recall@5", 0.98333), number("words", 41.26)
+    ('0.983', '41.3')
+    """
+    return f"{value:.1f}" if name in UNBOUNDED else f"{value:.{digits}f}"
+
+
+def interval(f: Figure) -> str:
+    return f"{number(f.name, f.low)} .. {number(f.name, f.high)}"
+
+
+def p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def milliseconds(seconds: float) -> str:
+    """
+    >>> milliseconds(0.00052), milliseconds(0.4611), milliseconds(12.4)
+    ('0.5 ms', '461 ms', '12.40 s')
+    """
+    if seconds >= 10:
+        return f"{seconds:.2f} s"
+    return f"{1000 * seconds:.{1 if seconds < 0.0995 else 0}f} ms"
+
+
+def summary(report: Report) -> str:
+    """`80 questions (60 answerable), 22 documents, 157 chunks`."""
+    counts = report.counts
+    drawn = f", drawn with seed {report.options['seed']}" if report.options["sample"] else ""
+    return (
+        f"{counts['questions']:,} questions ({counts['answerable']:,} answerable{drawn}), "
+        f"{counts['documents']:,} documents, {counts['chunks']:,} chunks"
+    )
+
+
+def abstention_lines(report: Report) -> list[tuple[str, str]]:
+    """(what, value) about confidence; nothing where no answer could be judged."""
+    a = report.abstention
+    if a is None:
+        return []
+    lines = [
+        (f"coverage at answer.min_confidence {a.threshold:g}", f"{a.coverage:.3f}"),
+        ("risk there: answered and wrong", f"{a.risk:.3f}"),
+    ]
+    for name, value in (("AUROC, right or wrong", a.auroc_right), ("AUROC, answerable or not", a.auroc_answerable)):
+        if value is not None:
+            lines.append((name, f"{value:.3f}"))
+    lines.append(("area under risk and coverage", f"{a.aurc:.3f}"))
+    if a.scores is not None:
+        lines.append(("F1 of declining the unanswerable", f"{a.scores.abstain_f1:.3f}"))
+    return lines
+
+
+def worst(report: Report, n: int = WORST) -> list[Row]:
+    """Questions that went wrong. First those whose evidence wasn't found, or far down, then the surest mistakes."""
+    top_k = int(report.settings["retrieve"]["top_k"])
+
+    def badness(row: Row) -> tuple[bool, int, float]:
+        lost = any(rank is None for rank in row.ranks)
+        lowest = max((rank for rank in row.ranks if rank is not None), default=0)
+        return lost, lowest if lowest > top_k else 0, row.confidence or 0.0
+
+    return sorted((row for row in report.rows if row.good is False), key=badness, reverse=True)[:n]
+
+
+def outcome(row: Row) -> str:
+    """What happened, in a few words."""
+    if row.abstained is None:
+        return row.why
+    if row.abstained:
+        return "declined, though the documents hold the answer" if row.answerable else "rightly declined"
+    if not row.answerable:
+        return "answered, though the documents don't hold the answer"
+    return {True: "right", False: "wrong", None: "answered"}[row.right]
+
+
+# ---- terminal ----------------------------------------------------------------------------------------------------
+
+
+def text_table(report: Report, comparison: Comparison | None = None) -> str:
+    """One table. With a comparison: before, after and their difference."""
+    lines = [f"{report.name}: {summary(report)}"]
+    if comparison is not None:
+        return "\n".join([*lines, *_compared(comparison)])
+    for title, figures in sections(report):
+        lines += ["", f"{title.lower():<34}{'mean':>8}   {'95 % interval':<18}{'n':>6}"]
+        lines += [f"  {f.name:<32}{number(f.name, f.value):>8}   {interval(f):<18}{f.n:>6}" for f in figures]
+    if confidence := abstention_lines(report):
+        lines += ["", "confidence", *(f"  {what:<46}{value}".rstrip() for what, value in confidence)]
+    if report.latency:
+        lines += ["", f"{'latency':<34}{'median':>10}{'p95':>10}"]
+        lines += [f"  {s.stage:<32}{milliseconds(s.median):>10}{milliseconds(s.p95):>10}" for s in report.latency]
+    return "\n".join(lines)
+
+
+def _compared(comparison: Comparison) -> Iterator[str]:
+    yield f"before: {comparison.before}"
+    yield f"after:  {comparison.after}"
+    yield from (f"set:    {key} {a} -> {b}" for key, a, b in comparison.settings)
+    yield ""
+    yield f"{'':<20}{'before':>8}{'after':>8}{'change':>8}   {'95 % interval':<18}{'p':>8}{'Holm':>9}{'n':>6}  verdict"
+    for d in comparison.differences:
+        change = f"{d.low:+.3f} .. {d.high:+.3f}"
+        yield (
+            f"{d.name:<20}{d.before:>8.3f}{d.after:>8.3f}{d.difference:>+8.3f}   {change:<18}"
+            f"{p_value(d.p):>8}{p_value(d.p_holm):>9}{d.n:>6}  {d.verdict}"
+        )
+    for title, changes in (
+        ("right before, wrong now", comparison.broken),
+        ("wrong before, right now", comparison.mended),
+    ):
+        if changes:
+            yield from ("", f"{title}: {len(changes)}", *(f"  {c.id:<8} {_short(c.question)}" for c in changes))
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 2] + " …"
+
+
+def calibration_table(report: Report, c: Calibration) -> str:
+    """The lowest threshold for each risk, over all questions and over the answerable alone."""
+    lines = [f"{report.name}: {summary(report)}"]
+    lines += [f"{what:<40}{value}" for what, value in abstention_lines(report) if what.startswith("AUROC")]
+    heads = "".join(f"{name:>10}" for name in ("threshold", "answered", "wrong", "risk"))
+    lines += ["", f"{'':<10}{f'all {c.n} questions':>40}   {f'the {c.n_answerable} answerable alone':>40}"]
+    lines += [f"{'risk':<10}{heads}   {heads}"]
+    for risk, everything, answerable in c.table:
+        mark = " *" if risk == c.max_risk else ""
+        lines.append(f"{f'<= {risk:g}{mark}':<10}{_point(everything)}   {_point(answerable)}".rstrip())
+    return "\n".join(lines)
+
+
+def _point(p: RiskPoint | None) -> str:
+    if p is None:
+        return f"{'none':>10}{'':30}"
+    return f"{p.threshold:>10.3f}{p.answered:>10}{p.wrong:>10}{p.risk:>10.3f}"
+
+
+# ---- Markdown ----------------------------------------------------------------------------------------------------
+
+
+def markdown(report: Report, comparison: Comparison | None = None) -> str:
+    """For a pull request or a wiki: the figures, what changed, the worst questions, how it was made."""
+    parts = [f"# Evaluation: {escaped(report.name)}", summary_markdown(report)]
+    if comparison is not None:
+        parts += list(_comparison_markdown(comparison))
+    for title, figures in sections(report):
+        rows = [(f"`{f.name}`", number(f.name, f.value), interval(f), str(f.n)) for f in figures]
+        parts += [f"## {title}", _table(("figure", "mean", "95 % interval", "n"), rows)]
+    if confidence := abstention_lines(report):
+        parts += ["## Confidence", _table(("", ""), confidence)]
+    if report.latency:
+        times = [(f"`{s.stage}`", milliseconds(s.median), milliseconds(s.p95), str(s.n)) for s in report.latency]
+        parts += ["## Latency", _table(("stage", "median", "p95", "n"), times)]
+    if bad := worst(report):
+        told = [(row.id, _short(row.question), outcome(row), row.why) for row in bad]
+        parts += ["## Worst questions", _table(("id", "question", "outcome", "evidence"), _escaped(told))]
+    parts += ["## Made with", _table(("", ""), _escaped(provenance(report)))]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary_markdown(report: Report) -> str:
+    warned = "".join(f"\n\nNote: {escaped(w)}." for w in report.warnings)
+    return f"{escaped(summary(report))}. {escaped(moment(report))}.{warned}"
+
+
+def _comparison_markdown(comparison: Comparison) -> Iterator[str]:
+    yield f"## Against {escaped(comparison.before)}"
+    if comparison.settings:
+        yield _table(("setting", "before", "after"), _escaped(comparison.settings))
+    yield _table(
+        ("figure", "before", "after", "difference", "95 % interval", "p", "Holm", "n", "verdict"),
+        [
+            (f"`{d.name}`", f"{d.before:.3f}", f"{d.after:.3f}", f"{d.difference:+.3f}",
+             f"{d.low:+.3f} .. {d.high:+.3f}", p_value(d.p), p_value(d.p_holm), str(d.n), d.verdict)
+            for d in comparison.differences
+        ],
+    )  # fmt: skip
+    for title, changes in (
+        ("Right before, wrong now", comparison.broken),
+        ("Wrong before, right now", comparison.mended),
+    ):
+        if changes:
+            yield f"### {title} ({len(changes)})"
+            yield _table(("id", "question", "before", "after"), _escaped(map(_change_cells, changes)))
+    if comparison.notes:
+        yield "\n".join(f"- {escaped(note)}" for note in comparison.notes)
+
+
+def _change_cells(c: Change) -> tuple[str, ...]:
+    return c.id, _short(c.question), _short(c.before), _short(c.after)
+
+
+def provenance(report: Report) -> list[tuple[str, str]]:
+    """All it takes to make the report again, but for the settings."""
+    options = report.options
+    rows = [
+        ("made", moment(report)),
+        ("machine", report.machine),
+        ("passages looked at", str(options["depth"])),
+        ("sample", f"{options['sample'] or 'all questions'}, seed {options['seed']}"),
+        ("embedding model", str(report.embedding.get("model"))),
+        ("its weights, SHA-256", str(report.embedding.get("weights_sha256") or "not known")),
+        ("documents, SHA-256", report.corpus_sha256),
+        ("questions, SHA-256", report.questions_sha256),
+        ("versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
+    ]
+    return [*rows, *(("note", w) for w in report.warnings)]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _escaped(rows: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    return [tuple(map(escaped, row)) for row in rows]
+
+
+_MARKS = re.compile(r"([\\`*_\[\]|~])")
+
+
+def escaped(text: str) -> str:
+    r"""One line that Markdown shows as it is.
+
+    >>> escaped("a|b\n<script> [x](y)")
+    'a\\|b &lt;script> \\[x\\](y)'
+    """
+    return _MARKS.sub(r"\\\1", " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;"))

@@ -1,0 +1,389 @@
+"""Questions in, a report out: each is searched for once and asked once, and held against its judgement.
+
+    Dataset ──sample──> located ──> retrieve ──> hits ──> ranks, metrics ┐
+                                └─> ask ──────> answer ──> right? cited? ┴──> Row ──> Report
+
+`rag` answers whatever its confidence; what is below `threshold` counts as declined. So one run tells what a user gets,
+and also what another threshold would have done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import random
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol
+
+from rag.config import Config, Retrieve
+from rag.errors import JudgementError, QueryError
+from rag.evaluate.answers import answer_within, exact_match, f1, score_citations
+from rag.evaluate.folder import corpus_hash
+from rag.evaluate.judgements import Dataset, Evidence, Judgement, check_ids, located
+from rag.evaluate.metrics import Metric, parse_metrics, retrieval_metrics
+from rag.evaluate.report import ANSWER_FIGURES, Hit, Report, Row, abstention_of, figures_of, latency_of
+from rag.types import Answer, FileReport, Passage, Source
+
+Listener = Callable[[dict[str, Any]], None]
+
+SOURCE_METRICS = "recall@5 ndcg@10 mrr@10"
+SPAN_METRICS = "span_recall@1 span_recall@5 span_recall@10 span_mrr@10 char_recall@5 char_precision@5 char_iou@5"
+DEPTH = 20  # passages looked at: as far as the search ranks with all its stages (rag.retrieve.search.READ)
+SHOWN = 5  # hits whose stages and text are kept, beside those that hold evidence
+EXCERPT = 400  # characters of a hit's text
+PACKAGES = (
+    "rag-folder",
+    "chromadb",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "tantivy",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+UNTIMED = frozenset({"first_token"})  # a moment within another stage
+WRITING = frozenset({"prompt", "generate", "attribute", "first_token"})  # doesn't run for what is declined
+
+
+class Retrieved(Protocol):
+    @property
+    def passages(self) -> tuple[Passage, ...]: ...
+    @property
+    def timings(self) -> dict[str, float]: ...
+
+
+class Answering(Protocol):
+    """What an evaluation needs of a document folder; rag.build.Rag has it."""
+
+    @property
+    def config(self) -> Config: ...
+    def retrieve(self, question: str, k: int | None = None) -> Retrieved: ...
+    def ask(self, question: str) -> Answer: ...
+    def status(self) -> dict[str, Any]: ...
+    def files(self) -> list[FileReport]: ...
+    def source(self, path: str) -> Source: ...
+
+
+def evaluate(
+    rag: Answering,
+    dataset: Dataset,
+    *,
+    metrics: str = "",
+    answers: bool = True,
+    threshold: float | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    listener: Listener | None = None,
+) -> Report:
+    """`metrics` as parse_metrics reads them; "": those that the set's evidence allows. `answers` False: only search.
+
+    `threshold`: confidence below which an answer counts as declined, None: answer.min_confidence, which then has to be
+    0 in `rag.config`. `listener` gets {"event": "question", "done", "total", "id"} after each. Raises JudgementError
+    and QueryError before anything is asked.
+    """
+    if answers and rag.config.answer.min_confidence > 0:
+        raise ValueError("evaluate needs a rag that answers whatever its confidence: answer.min_confidence 0")
+    threshold = rag.config.answer.min_confidence if threshold is None else threshold
+    check_ids(dataset.judgements)
+    judgements = sampled(dataset.judgements, sample, seed)
+    chosen = chosen_metrics(metrics, judgements, answers)
+    asked_hash = questions_hash(judgements)
+    judgements = located(judgements, _text_of(rag))
+    depth = max([DEPTH, rag.config.retrieve.top_k, *(m.k for m in chosen)])
+    rag.retrieve("the first search loads the models, which is no question's latency")
+    rows = []
+    for done, j in enumerate(judgements, 1):
+        rows.append(_asked(rag, j, depth, answers, threshold))
+        if listener:
+            listener({"event": "question", "done": done, "total": len(judgements), "id": j.id})
+    rows = _with_metrics(rows, judgements, chosen)
+    names = [*map(str, chosen), *ANSWER_FIGURES]
+    status = rag.status()
+    config = rag.config.model_copy(
+        update={"answer": rag.config.answer.model_copy(update={"min_confidence": threshold})}
+    )
+    return Report(
+        name=dataset.name,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        figures=figures_of(rows, names, seed),
+        rows=tuple(rows),
+        recall=_recall_curves(rows, judgements, depth),
+        latency=latency_of(rows),
+        abstention=abstention_of(rows, threshold),
+        options={
+            "metrics": [str(m) for m in chosen],
+            "depth": depth,
+            "answers": answers,
+            "sample": sample,
+            "seed": seed,
+        },
+        counts={
+            "questions": len(rows),
+            "answerable": sum(j.answerable for j in judgements),
+            "with_evidence": sum(bool(j.evidence) for j in judgements),
+            "documents": int(status["files"]),
+            "chunks": int(status["chunks"]),
+            "characters": int(status["characters"]),
+        },
+        settings=config.model_dump(mode="json"),
+        versions=_versions(),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        embedding=dict(status["embedding"]),
+        corpus_sha256=corpus_hash((p, rag.source(p).text) for p in sorted(f.path for f in rag.files() if f.chunks)),
+        questions_sha256=asked_hash,
+        warnings=dataset.warnings,
+    )
+
+
+# ---- before anything is asked ------------------------------------------------------------------------------------
+
+
+def sampled(judgements: Sequence[Judgement], sample: int | None, seed: int) -> list[Judgement]:
+    """So many of them, drawn by `seed`, in the order of the set; all when there are no more."""
+    if sample is None:
+        return list(judgements)
+    if sample < 1:
+        raise QueryError(f"a sample of {sample} questions", "it has to be 1 or more")
+    if sample >= len(judgements):
+        return list(judgements)
+    return [judgements[i] for i in sorted(random.Random(seed).sample(range(len(judgements)), sample))]
+
+
+def chosen_metrics(metrics: str, judgements: Sequence[Judgement], answers: bool) -> tuple[Metric, ...]:
+    """Those named, or those that the evidence allows. Raises when there is nothing to measure."""
+    wanted = [j for j in judgements if j.evidence]
+    spans = [j for j in wanted if _has_spans(j)]
+    if not metrics.strip():
+        if not wanted and not answers:
+            raise JudgementError("no question has evidence, and answers are left out", "there is nothing to measure")
+        return parse_metrics(f"{SOURCE_METRICS} {SPAN_METRICS if spans else ''}") if wanted else ()
+    chosen = parse_metrics(metrics)
+    limit = _most_passages()
+    for m in chosen:
+        if m.k > limit:
+            raise QueryError(f"metric {m} needs {m.k} passages", f"a search finds at most {limit} (retrieve.top_k)")
+        if not wanted:
+            raise JudgementError(f"no question has evidence, which {m} needs", "leave metrics out, or add evidence")
+        if m.needs_spans and not spans:
+            hint = "for whole documents: ndcg, mrr, map, recall, precision, hit"
+            raise JudgementError(f"the evidence is whole documents; {m} needs spans", hint)
+    return chosen
+
+
+def _most_passages() -> int:
+    bounds = Retrieve.model_fields["top_k"].metadata
+    return next(int(b.le) for b in bounds if hasattr(b, "le"))
+
+
+def _has_spans(j: Judgement) -> bool:
+    """A quote becomes a span when it is looked up."""
+    return bool(j.evidence) and all(e.span is not None or e.quote.strip() for e in j.places)
+
+
+def questions_hash(judgements: Sequence[Judgement]) -> str:
+    """Of what is asked and what is right, as the set says it: before quotes are looked up."""
+    asked = [
+        [j.id, j.question, j.answerable, j.answers, [[_place(e) for e in nugget] for nugget in j.evidence]]
+        for j in judgements
+    ]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def _place(e: Evidence) -> list[str | int | None]:
+    start, end = (e.span.start, e.span.end) if e.span else (None, None)
+    return [e.source, start, end, e.quote, e.grade]
+
+
+def _text_of(rag: Answering) -> Callable[[str], str | None]:
+    @lru_cache(maxsize=256)
+    def text_of(path: str) -> str | None:
+        try:
+            source = rag.source(path)
+        except QueryError:
+            return None
+        return source.text if source.path == path else None  # a name that is enough for people isn't for evidence
+
+    return text_of
+
+
+# ---- one question ------------------------------------------------------------------------------------------------
+
+
+def _asked(rag: Answering, j: Judgement, depth: int, answers: bool, threshold: float) -> Row:
+    try:
+        found = rag.retrieve(j.question, depth)
+        answer = rag.ask(j.question) if answers else None
+    except QueryError as error:
+        raise j.error("question", error.message, error.hint) from None
+    hits = tuple(_hit(p, j) for p in found.passages)
+    row = Row(
+        id=j.id,
+        question=j.question,
+        group=j.group,
+        kind=j.kind,
+        answerable=j.answerable,
+        golds=j.answers,
+        evidence=tuple((e.source, _one_line(e.quote)) for e in j.places),
+        ranks=tuple(_rank(hits, nugget) for nugget in j.evidence),
+        why=_why(hits, j),
+        found=hits,
+        values={},
+        seconds=_seconds({f"retrieve.{stage}": s for stage, s in found.timings.items()}),
+    )
+    if answer is None:
+        return row
+    # The search above made the question's vector, and the answer found it ready.
+    vector = {"retrieve.embed": found.timings["embed"]} if "embed" in found.timings else {}
+    return _judged(row, j, answer, threshold, vector)
+
+
+def _hit(p: Passage, j: Judgement) -> Hit:
+    holds = any(_holds(p, e) for e in j.places)
+    shown = holds or p.number <= SHOWN
+    return Hit(
+        source=p.source,
+        span=p.span,
+        score=p.score,
+        place=p.label,
+        holds=holds,
+        also_in=p.also_in,
+        stages=p.stages if shown else (),
+        text=_beginning(p.text) if shown else "",
+    )
+
+
+def _holds(p: Passage | Hit, e: Evidence) -> bool:
+    """All of a place; of a whole document any part will do."""
+    if e.source != p.source and e.source not in p.also_in:
+        return False
+    return e.span is None or (p.span.start <= e.span.start and e.span.end <= p.span.end)
+
+
+def _rank(hits: Sequence[Hit], nugget: Sequence[Evidence]) -> int | None:
+    return next((rank for rank, h in enumerate(hits, 1) if any(_holds(h, e) for e in nugget)), None)
+
+
+def _why(hits: Sequence[Hit], j: Judgement) -> str:
+    """What became of the evidence. Of several pieces that are wanted, of the one that fared worst."""
+    if not j.evidence:
+        return "there is no evidence to find"
+    nugget = max(j.evidence, key=lambda n: _rank(hits, n) or len(hits) + 1)
+    if (rank := _rank(hits, nugget)) is not None:
+        return f"passage {rank} holds the evidence"
+    for rank, h in enumerate(hits, 1):
+        for e in nugget:
+            if e.span is not None and e.source in (h.source, *h.also_in) and e.span.overlap(h.span):
+                return f"passage {rank} holds a part of the evidence, none of {len(hits)} all of it"
+    sources = dict.fromkeys(e.source for e in nugget)
+    for rank, h in enumerate(hits, 1):
+        if near := next((n for n in (h.source, *h.also_in) if n in sources), None):
+            return f"none of {len(hits)} passages holds the evidence; {near} is first at {rank}, at another place"
+    return f"none of {len(hits)} passages is from {' or '.join(sources)}"
+
+
+def _judged(row: Row, j: Judgement, answer: Answer, threshold: float, vector: dict[str, float]) -> Row:
+    """The row with what a user sees: below the threshold the answer is that there is none."""
+    abstained = answer.abstained or answer.confidence < threshold
+    sentences = [s.text for s in answer.statements]
+    judgeable = bool(j.answers) or not j.answerable
+    held = answer_within(sentences, j.answers, max(1, len(sentences))) if judgeable else None
+    right = None if held is None else (held and not abstained if j.answerable else abstained)
+    said = [] if abstained else sentences
+    values: dict[str, float] = {"answered" if j.answerable else "declined": float(abstained != j.answerable)}
+    if right is not None:
+        text = " ".join(said)
+        values |= {"right": float(right), "exact_match": exact_match(text, j.answers), "f1": f1(text, j.answers)}
+    if j.answers:
+        values |= {
+            "first_sentence": float(answer_within(said, j.answers, 1)),
+            "first_three": float(answer_within(said, j.answers, 3)),
+        }
+    if j.evidence:
+        scores = score_citations(j, () if abstained else answer.citations)
+        values["citation_recall"] = scores.recall
+        if not abstained:
+            values["citation_precision"] = scores.precision
+    if not abstained:
+        values["words"] = float(len(" ".join(said).split()))
+        values["grounded"] = sum(s.supported for s in answer.statements) / max(1, len(answer.statements))
+        if answer.citations:
+            values["verified"] = sum(c.verified for c in answer.citations) / len(answer.citations)
+    timings = {s: t for s, t in {**answer.timings, **vector}.items() if not (abstained and s in WRITING)}
+    return replace(
+        row,
+        values=values,
+        seconds=_seconds(timings),
+        answer="" if abstained else answer.text,
+        confidence=answer.confidence,
+        abstained=abstained,
+        cited=() if abstained else tuple((c.label, _one_line(c.quote)) for c in answer.citations),
+        right=right,
+        held=held,
+    )
+
+
+def _seconds(timings: dict[str, float]) -> dict[str, float]:
+    return {**timings, "total": sum(t for stage, t in timings.items() if stage not in UNTIMED)}
+
+
+def _beginning(text: str) -> str:
+    text = _one_line(text)
+    return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(" ", 1)[0] + " …"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+# ---- all of them -------------------------------------------------------------------------------------------------
+
+
+def _with_metrics(rows: Sequence[Row], judgements: Sequence[Judgement], metrics: Sequence[Metric]) -> list[Row]:
+    """Each metric for the questions that have what it needs: evidence, and spans in it."""
+    added: list[dict[str, float]] = [{} for _ in rows]
+    for needs_spans in (False, True):
+        wanted = [m for m in metrics if m.needs_spans is needs_spans]
+        able = [i for i, j in enumerate(judgements) if (_has_spans(j) if needs_spans else j.evidence)]
+        if not (wanted and able):
+            continue
+        columns = retrieval_metrics(wanted, [judgements[i] for i in able], [rows[i].found for i in able])
+        for name, column in columns.items():
+            for i, value in zip(able, column, strict=True):
+                added[i][name] = value
+    order = [str(m) for m in metrics]
+    return [
+        replace(row, values={**{n: values[n] for n in order if n in values}, **row.values})
+        for row, values in zip(rows, added, strict=True)
+    ]
+
+
+def _recall_curves(rows: Sequence[Row], judgements: Sequence[Judgement], depth: int) -> dict[str, tuple[float, ...]]:
+    """Mean recall at k = 1 ... depth, of files and of whole evidence."""
+    curves = {}
+    for kind, able in (
+        ("recall", [i for i, j in enumerate(judgements) if j.evidence]),
+        ("span_recall", [i for i, j in enumerate(judgements) if _has_spans(j)]),
+    ):
+        if able:
+            metrics = parse_metrics(" ".join(f"{kind}@{k}" for k in range(1, depth + 1)))
+            found = retrieval_metrics(metrics, [judgements[i] for i in able], [rows[i].found for i in able])
+            curves[kind] = tuple(sum(column) / len(column) for column in found.values())
+    return curves
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
