@@ -20,6 +20,7 @@ import rag
 from rag.cli import app, show
 
 COMMANDS = ["ask", "search", "chat", "prompt", "sync", "status", "list", "get", "config"]
+COMMANDS += ["evaluate", "calibrate", "sweep", "questions"]
 
 
 @pytest.fixture(scope="module")

@@ -116,8 +116,8 @@ def test_a_public_set_brings_its_documents(invoke: Callable[..., Result], tmp_pa
     path.write_text(json.dumps(body), encoding="utf-8")
     told = invoke("evaluate", "--data", path)  # no document folder here: none is needed
     assert told.exit_code == 0, told.output
-    assert "capitals (squad) brings 1 documents of its own: they are searched, not your folder" in told.stderr
-    assert told.stdout.startswith("capitals: 1 questions (1 answerable), 1 documents")
+    assert "capitals (squad) brings its own documents (1): they are searched, not your folder" in told.stderr
+    assert told.stdout.startswith("capitals: 1 question (1 answerable), 1 document, 1 chunk\n")
 
 
 @pytest.mark.parametrize(

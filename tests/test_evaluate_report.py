@@ -231,19 +231,10 @@ def test_p_is_corrected_among_what_could_differ() -> None:
     """Holm over the answers alone, and over those values alone that changed at all."""
 
     def with_values(shift: int) -> Report:
-        rows = [
-            row(
-                str(i),
-                values={
-                    "recall@5": 1.0,
-                    "mrr@5": float(i >= shift),
-                    "right": float(i >= shift),
-                    "f1": float(i >= shift),
-                },
-            )
-            for i in range(8)
-        ]
-        return report(*rows)
+        moved = [float(i >= shift) for i in range(8)]
+        return report(
+            *(row(str(i), values={"recall@5": 1.0, "mrr@5": v, "right": v, "f1": v}) for i, v in enumerate(moved))
+        )
 
     c = {d.name: d for d in compare(with_values(6), with_values(0)).differences}
     assert c["right"].p == pytest.approx(2 / 64)
@@ -336,7 +327,7 @@ def test_the_shortest_number_that_separates_the_same(threshold: float, below: fl
 
 def test_the_table_for_a_terminal() -> None:
     lines = render.text_table(SMALL).splitlines()
-    assert lines[0] == "set: 3 questions (2 answerable), 1 documents, 2 chunks"
+    assert lines[0] == "set: 3 questions (2 answerable), 1 document, 2 chunks"
     (right,) = [line for line in lines if line.startswith("  right ")]
     assert right.split()[1] == "0.667"
     assert right.split()[-1] == "3"

@@ -12,7 +12,7 @@ from shell import write
 
 from rag.build import Rag
 from rag.errors import IndexMissing, JudgementError, QueryError
-from rag.evaluate import run
+from rag.evaluate import rows, run
 from rag.evaluate.folder import corpus_hash, written
 from rag.evaluate.judgements import Dataset, Evidence, Judgement
 from rag.evaluate.report import Hit, Report, Row
@@ -163,7 +163,7 @@ def test_what_is_counted_of_an_answer() -> None:
     given = answer(
         ("It was long.", True), ("It was 12 cm.", False), cited=(("a.md", 19, 25), ("b.md", 10, 20), ("a.md", 90, 95))
     )
-    row = run._judged(blank(j), j, given, threshold=0.3, vector={"retrieve.embed": 1.5})
+    row = rows.judged(blank(j), j, given, threshold=0.3, vector={"retrieve.embed": 1.5})
     values = row.values
     assert values["citation_precision"] == pytest.approx(1 / 3)
     assert values["citation_recall"] == 0.5
@@ -179,15 +179,15 @@ def test_what_is_counted_of_an_answer() -> None:
 
 def test_evidence_without_answers_judges_no_answer() -> None:
     j = Judgement("q", "?", ((Evidence("a.md", Span(10, 20)),),))
-    row = run._judged(blank(j), j, answer(("Anything.", True), cited=(("a.md", 10, 20),)), 0.3, {})
+    row = rows.judged(blank(j), j, answer(("Anything.", True), cited=(("a.md", 10, 20),)), 0.3, {})
     assert (row.right, row.held) == (None, None)
     assert set(row.values) == {"answered", "citation_recall", "citation_precision", "words", "grounded", "verified"}
 
 
 def test_answering_the_unanswerable_is_wrong() -> None:
-    row = run._judged(blank(TOSCA), TOSCA, answer(("Puccini.", True)), 0.3, {})
+    row = rows.judged(blank(TOSCA), TOSCA, answer(("Puccini.", True)), 0.3, {})
     assert (row.right, row.held, row.values["declined"], row.values["f1"]) == (False, False, 0, 0)
-    row = run._judged(blank(TOSCA), TOSCA, answer(("Puccini.", True), confidence=0.2), 0.3, {})
+    row = rows.judged(blank(TOSCA), TOSCA, answer(("Puccini.", True), confidence=0.2), 0.3, {})
     assert (row.right, row.held, row.values["declined"], row.values["f1"]) == (True, False, 1, 1)
 
 
@@ -223,14 +223,14 @@ def hit(source: str, start: int, end: int, also_in: tuple[str, ...] = ()) -> Hit
     ],
 )  # fmt: skip
 def test_why(hits: tuple[Hit, ...], told: str) -> None:
-    assert run._why(hits, Judgement("q", "?", ((Evidence("a.md", Span(10, 20)),),))) == told
+    assert rows.why(hits, Judgement("q", "?", ((Evidence("a.md", Span(10, 20)),),))) == told
 
 
 def test_why_of_several_pieces_tells_of_the_one_that_fared_worst() -> None:
     j = Judgement("q", "?", ((Evidence("a.md", Span(10, 20)),), (Evidence("c.md"),)))
-    assert run._why((hit("a.md", 0, 30), hit("b.md", 0, 9), hit("c.md", 0, 9)), j) == "passage 3 holds the evidence"
-    assert run._why((hit("a.md", 0, 30),), j) == "none of 1 passages is from c.md"
-    assert run._why((), TOSCA) == "there is no evidence to find"
+    assert rows.why((hit("a.md", 0, 30), hit("b.md", 0, 9), hit("c.md", 0, 9)), j) == "passage 3 holds the evidence"
+    assert rows.why((hit("a.md", 0, 30),), j) == "none of 1 passages is from c.md"
+    assert rows.why((), TOSCA) == "there is no evidence to find"
 
 
 # ---- what is asked -----------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def dataset_of(session: Session, data: Path | None) -> Dataset:
         show.say(f"questions: {data}", session.quiet)
     dataset = read_dataset(data.expanduser())
     if dataset.documents is not None:
-        count = f"{len(dataset.documents):,} documents of its own"
+        count = f"its own documents ({len(dataset.documents):,})"
         show.say(f"{dataset.name} ({dataset.format}) brings {count}: they are searched, not your folder", session.quiet)
     return dataset
 

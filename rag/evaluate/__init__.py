@@ -7,10 +7,15 @@
     confidence ──abstention──┤                   AUROC, risk against coverage, thresholds
                         └──> one value a question ──statistics──> interval, p-value, verdict
 
+    run ──rows──> Report ──render──> table, Markdown    page, charts, markup: one HTML file
+                    ├──compare──> against an earlier one
+                    └──calibrate──> a threshold
+
     spans.py        evidence against passages, character by character
     recognise.py    which of the known forms a file or folder has
     records.py      JSON as typed fields; an error names file, line and field
     questions/      a test set made from a folder by rules, for a person to review
+    folder.py       the documents that a public set brings, as a folder
     judgements.py   the nouns, the checks, plain JSONL both ways
 
 Nothing here asks a language model, opens a socket or knows where answers come from.

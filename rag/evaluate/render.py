@@ -56,9 +56,13 @@ def summary(report: Report) -> str:
     counts = report.counts
     drawn = f", drawn with seed {report.options['seed']}" if report.options["sample"] else ""
     return (
-        f"{counts['questions']:,} questions ({counts['answerable']:,} answerable{drawn}), "
-        f"{counts['documents']:,} documents, {counts['chunks']:,} chunks"
+        f"{_count(counts['questions'], 'question')} ({counts['answerable']:,} answerable{drawn}), "
+        f"{_count(counts['documents'], 'document')}, {_count(counts['chunks'], 'chunk')}"
     )
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
 def abstention_lines(report: Report) -> list[tuple[str, str]]:

@@ -24,11 +24,11 @@ from typing import Any, Protocol
 
 from rag.config import Config, Retrieve
 from rag.errors import JudgementError, QueryError
-from rag.evaluate.answers import answer_within, exact_match, f1, score_citations
 from rag.evaluate.folder import corpus_hash
 from rag.evaluate.judgements import Dataset, Evidence, Judgement, check_ids, located
 from rag.evaluate.metrics import Metric, parse_metrics, retrieval_metrics
-from rag.evaluate.report import ANSWER_FIGURES, Hit, Report, Row, abstention_of, figures_of, latency_of
+from rag.evaluate.report import ANSWER_FIGURES, Report, Row, abstention_of, figures_of, latency_of
+from rag.evaluate.rows import judged, searched
 from rag.types import Answer, FileReport, Passage, Source
 
 Listener = Callable[[dict[str, Any]], None]
@@ -36,8 +36,6 @@ Listener = Callable[[dict[str, Any]], None]
 SOURCE_METRICS = "recall@5 ndcg@10 mrr@10"
 SPAN_METRICS = "span_recall@1 span_recall@5 span_recall@10 span_mrr@10 char_recall@5 char_precision@5 char_iou@5"
 DEPTH = 20  # passages looked at: as far as the search ranks with all its stages (rag.retrieve.search.READ)
-SHOWN = 5  # hits whose stages and text are kept, beside those that hold evidence
-EXCERPT = 400  # characters of a hit's text
 PACKAGES = (
     "rag-folder",
     "chromadb",
@@ -49,8 +47,6 @@ PACKAGES = (
     "torch",
     "transformers",
 )
-UNTIMED = frozenset({"first_token"})  # a moment within another stage
-WRITING = frozenset({"prompt", "generate", "attribute", "first_token"})  # doesn't run for what is declined
 
 
 class Retrieved(Protocol):
@@ -223,124 +219,12 @@ def _asked(rag: Answering, j: Judgement, depth: int, answers: bool, threshold: f
         answer = rag.ask(j.question) if answers else None
     except QueryError as error:
         raise j.error("question", error.message, error.hint) from None
-    hits = tuple(_hit(p, j) for p in found.passages)
-    row = Row(
-        id=j.id,
-        question=j.question,
-        group=j.group,
-        kind=j.kind,
-        answerable=j.answerable,
-        golds=j.answers,
-        evidence=tuple((e.source, _one_line(e.quote)) for e in j.places),
-        ranks=tuple(_rank(hits, nugget) for nugget in j.evidence),
-        why=_why(hits, j),
-        found=hits,
-        values={},
-        seconds=_seconds({f"retrieve.{stage}": s for stage, s in found.timings.items()}),
-    )
+    row = searched(j, found.passages, found.timings)
     if answer is None:
         return row
     # The search above made the question's vector, and the answer found it ready.
     vector = {"retrieve.embed": found.timings["embed"]} if "embed" in found.timings else {}
-    return _judged(row, j, answer, threshold, vector)
-
-
-def _hit(p: Passage, j: Judgement) -> Hit:
-    holds = any(_holds(p, e) for e in j.places)
-    shown = holds or p.number <= SHOWN
-    return Hit(
-        source=p.source,
-        span=p.span,
-        score=p.score,
-        place=p.label,
-        holds=holds,
-        also_in=p.also_in,
-        stages=p.stages if shown else (),
-        text=_beginning(p.text) if shown else "",
-    )
-
-
-def _holds(p: Passage | Hit, e: Evidence) -> bool:
-    """All of a place; of a whole document any part will do."""
-    if e.source != p.source and e.source not in p.also_in:
-        return False
-    return e.span is None or (p.span.start <= e.span.start and e.span.end <= p.span.end)
-
-
-def _rank(hits: Sequence[Hit], nugget: Sequence[Evidence]) -> int | None:
-    return next((rank for rank, h in enumerate(hits, 1) if any(_holds(h, e) for e in nugget)), None)
-
-
-def _why(hits: Sequence[Hit], j: Judgement) -> str:
-    """What became of the evidence. Of several pieces that are wanted, of the one that fared worst."""
-    if not j.evidence:
-        return "there is no evidence to find"
-    nugget = max(j.evidence, key=lambda n: _rank(hits, n) or len(hits) + 1)
-    if (rank := _rank(hits, nugget)) is not None:
-        return f"passage {rank} holds the evidence"
-    for rank, h in enumerate(hits, 1):
-        for e in nugget:
-            if e.span is not None and e.source in (h.source, *h.also_in) and e.span.overlap(h.span):
-                return f"passage {rank} holds a part of the evidence, none of {len(hits)} all of it"
-    sources = dict.fromkeys(e.source for e in nugget)
-    for rank, h in enumerate(hits, 1):
-        if near := next((n for n in (h.source, *h.also_in) if n in sources), None):
-            return f"none of {len(hits)} passages holds the evidence; {near} is first at {rank}, at another place"
-    return f"none of {len(hits)} passages is from {' or '.join(sources)}"
-
-
-def _judged(row: Row, j: Judgement, answer: Answer, threshold: float, vector: dict[str, float]) -> Row:
-    """The row with what a user sees: below the threshold the answer is that there is none."""
-    abstained = answer.abstained or answer.confidence < threshold
-    sentences = [s.text for s in answer.statements]
-    judgeable = bool(j.answers) or not j.answerable
-    held = answer_within(sentences, j.answers, max(1, len(sentences))) if judgeable else None
-    right = None if held is None else (held and not abstained if j.answerable else abstained)
-    said = [] if abstained else sentences
-    values: dict[str, float] = {"answered" if j.answerable else "declined": float(abstained != j.answerable)}
-    if right is not None:
-        text = " ".join(said)
-        values |= {"right": float(right), "exact_match": exact_match(text, j.answers), "f1": f1(text, j.answers)}
-    if j.answers:
-        values |= {
-            "first_sentence": float(answer_within(said, j.answers, 1)),
-            "first_three": float(answer_within(said, j.answers, 3)),
-        }
-    if j.evidence:
-        scores = score_citations(j, () if abstained else answer.citations)
-        values["citation_recall"] = scores.recall
-        if not abstained:
-            values["citation_precision"] = scores.precision
-    if not abstained:
-        values["words"] = float(len(" ".join(said).split()))
-        values["grounded"] = sum(s.supported for s in answer.statements) / max(1, len(answer.statements))
-        if answer.citations:
-            values["verified"] = sum(c.verified for c in answer.citations) / len(answer.citations)
-    timings = {s: t for s, t in {**answer.timings, **vector}.items() if not (abstained and s in WRITING)}
-    return replace(
-        row,
-        values=values,
-        seconds=_seconds(timings),
-        answer="" if abstained else answer.text,
-        confidence=answer.confidence,
-        abstained=abstained,
-        cited=() if abstained else tuple((c.label, _one_line(c.quote)) for c in answer.citations),
-        right=right,
-        held=held,
-    )
-
-
-def _seconds(timings: dict[str, float]) -> dict[str, float]:
-    return {**timings, "total": sum(t for stage, t in timings.items() if stage not in UNTIMED)}
-
-
-def _beginning(text: str) -> str:
-    text = _one_line(text)
-    return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(" ", 1)[0] + " …"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return judged(row, j, answer, threshold, vector)
 
 
 # ---- all of them -------------------------------------------------------------------------------------------------
