@@ -208,7 +208,7 @@ class TextEmbedder:
             return self._run_sentence_transformer(windows, progress)
         small = total <= NUMPY_TOKENS and self.config.device == "cpu"
         if (small and self._encoder is None) or (light and self.precision != "bfloat16"):
-            out = self._bert.encode(windows)
+            out = self._bert.encode(windows, self._threads)
             if progress:
                 progress(total)
             return out
