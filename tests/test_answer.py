@@ -234,6 +234,18 @@ def test_what_is_said_twice_is_said_once(answering: Callable[..., Rag]) -> None:
     assert answer.text.count("hop size is 10 ms") == 1
 
 
+def test_a_model_that_failed_is_timed_all_the_same(answering: Callable[..., Rag]) -> None:
+    class Slow(Scripted):
+        def stream(self, messages: Sequence[Message], *, cancel: threading.Event | None = None) -> Iterator[str]:
+            for piece in super().stream(messages, cancel=cancel):
+                threading.Event().wait(0.02)  # a model's speed is what is measured here
+                yield piece
+
+    answer = answering(Slow("Bananas are rich in potassium.")).ask("How long is the hop size?")
+    assert answer.generator == "extractive (for scripted)"
+    assert answer.timings["generate"] >= 0.1 > answer.timings["extract"]
+
+
 def test_one_lie_among_truths(answering: Callable[..., Rag]) -> None:
     said = "The hop size is 10 ms. The Eiffel Tower is 330 m high."
     dropped = answering(Scripted(said)).ask("How long is the hop size?")

@@ -129,12 +129,13 @@ class Answerer:
 
     # ---- the two ways to an answer ------------------------------------------------------------------------
 
-    def _extract(self, made: _Made, evidence: Evidence) -> Answer:
+    def _extract(self, made: _Made, evidence: Evidence, stage: str = "generate") -> Answer:
+        """`stage`: what its time is called; where a model wrote first, "generate" is the model's."""
         start = time.perf_counter()
         picked = extractive.pick(evidence.candidates, evidence.scores, self.config.generate.max_sentences)
         found = [(Statement(_one_line(p.candidate.text), (p.candidate.passage,)), p.candidate) for p in picked]
         answer = self._cited(made, found)
-        made.timings["generate"] = time.perf_counter() - start
+        made.timings[stage] = time.perf_counter() - start
         return answer
 
     def _generate(
@@ -161,7 +162,7 @@ class Answerer:
         made.timings["attribute"] = clock() - start
         unsupported = sum(candidate is None for _, candidate in found)
         if unsupported == len(found):
-            answer = self._extract(made, evidence)
+            answer = self._extract(made, evidence, stage="extract")
             what = "wrote nothing" if not text.strip() else "wrote nothing that the passages support"
             reason = f"{generator.name} {what}; these are the documents' own sentences"
             return replace(answer, reason=reason, generator=f"extractive (for {generator.name})")

@@ -13,7 +13,7 @@ from rag.types import Answer, Passage
 SHOWN = 5  # hits whose stages and text are kept, beside those that hold evidence
 EXCERPT = 400  # characters of a hit's text
 UNTIMED = frozenset({"first_token"})  # a moment within another stage
-WRITING = frozenset({"prompt", "generate", "attribute", "first_token"})  # doesn't run for what is declined
+WRITING = frozenset({"prompt", "generate", "attribute", "first_token", "extract"})  # doesn't run for what is declined
 
 
 def searched(j: Judgement, passages: Sequence[Passage], timings: Mapping[str, float]) -> Row:
