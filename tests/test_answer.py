@@ -223,7 +223,9 @@ def test_a_short_answer_is_supported_by_the_sentence_that_answers(answering: Cal
     assert answer.citations[0].quote.startswith("The hop size is 10 ms")
 
 
-@pytest.mark.parametrize("said", ["12 ms", "The answer is 25 minutes.", "The answer.", "Yes.", "The hop size."])
+@pytest.mark.parametrize(
+    "said", ["12 ms", "The answer is 25 minutes.", "The answer.", "Yes.", "The hop size.", "25.", "10 million", "10 %"]
+)
 def test_a_short_answer_from_nowhere_is_not(answering: Callable[..., Rag], said: str) -> None:
     answer = answering(Scripted(said)).ask("How long is the hop size?")
     assert answer.generator == "extractive (for scripted)"

@@ -217,7 +217,7 @@ class Answerer:
         vectors = self._embed([s for s, _ in sentences])
         known = evidence.vectors[rows]
         asked = set(self.reader.terms(question))
-        likely = extractive.likely(evidence.scores[rows])
+        likely = extractive.likely(evidence.scores[rows])[: self.config.generate.max_sentences]
         texts = {p.number: p.text for p in passages}
         attributed: list[tuple[Statement, Candidate | None]] = []
         for (sentence, cited), vector in zip(sentences, vectors, strict=True):

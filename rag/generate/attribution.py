@@ -33,7 +33,9 @@ _FRAME = re.compile(
     re.IGNORECASE,
 )
 _MARKER = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
-_FIGURE = re.compile(r"\d+(?:[.,]\d+)*")
+_FIGURE = re.compile(
+    r"\d+(?:[.,]\d+)*(?:\s?(?:%|percent|hundred|thousand|million|billion|trillion)(?!\w))?", re.IGNORECASE
+)
 _NAMED = re.compile(r"(?<![.!?] )(?<!^)\b[A-Z][\w-]+")
 
 
@@ -86,8 +88,11 @@ def support(
         found = _said_alike(sentence, cited, candidates, covered, cosines, passage_texts, terms)
         if found:
             return found
-    short = 0 < len(added) <= MOST_ADDED
-    for i in sorted(likely, key=lambda i: candidates[i].passage not in cited) if short else ():
+    if not 0 < len(added) <= MOST_ADDED:
+        return None
+    if all(term[0].isdigit() for term in added):  # a bare number stands in many sentences: only the best one will do
+        likely = likely[:1]
+    for i in sorted(likely, key=lambda i: candidates[i].passage not in cited):
         candidate = candidates[i]
         if set(added) <= candidate.terms and _facts_stand(
             sentence, candidate.text, passage_texts[candidate.passage], terms
@@ -119,8 +124,18 @@ def _said_alike(
     return None
 
 
+def figures(text: str) -> set[str]:
+    """Numbers with the word that scales them: ten isn't ten million.
+
+    >>> sorted(figures("From 50,000 to 10 million, or 7.5 Percent."))
+    ['10million', '50,000', '7.5%']
+    """
+    found = (re.sub(r"\s+", "", f).casefold().replace("percent", "%") for f in _FIGURE.findall(text))
+    return set(found)
+
+
 def _facts_stand(sentence: str, figures_in: str, passage: str, terms: Callable[[str], Sequence[str]]) -> bool:
-    if not set(_FIGURE.findall(sentence)) <= set(_FIGURE.findall(figures_in)):
+    if not figures(sentence) <= figures(figures_in):
         return False
     held = set(terms(passage))
     return all(set(terms(name)) <= held for name in _NAMED.findall(sentence))
