@@ -345,6 +345,13 @@ def test_markup_is_no_part_of_a_sentence() -> None:
     ]  # fmt: skip
 
 
+def test_a_head_within_the_line_is_no_sentence() -> None:
+    text = "**What it measures.** The angle between two vectors. **Never mix models.** It is wrong."
+    assert [c.text for c in sentences([passage(text)], str.split)] == [
+        "The angle between two vectors.", "Never mix models.", "It is wrong.",
+    ]  # fmt: skip
+
+
 def test_what_only_names_what_comes_is_no_sentence() -> None:
     text = (
         "WHAT THE RATE IS\n\nThree rules follow from it:\n\n| Rate | Hours |\n|---|---|\n| 16 kHz | 12 hours |\n\n"

@@ -151,6 +151,9 @@ def _trim(text: str, span: Span) -> Span:
     return Span(start, end)
 
 
+_RUN_IN_HEAD = re.compile(  # "**What it measures.** The cosine of …"
+    r"(\*\*|__)(?:what|why|how|when|where|who|which)\b[^*_]*\1", re.IGNORECASE
+)
 _RULE = re.compile(r"[|\s:=_-]+")
 
 
@@ -162,6 +165,8 @@ def _is_crumb(text: str, span: Span) -> bool:
     if text[line_start : span.start].lstrip().startswith("#") or piece.endswith((":", "\uff1a")):
         return True
     if sum(c.isalnum() for c in piece) < 2 or (piece.isupper() and len(piece) < 80):
+        return True
+    if _RUN_IN_HEAD.fullmatch(text[max(0, span.start - 2) : span.end + 2].strip()):
         return True
     if len(piece.split()) < 3 and piece.isascii() and not any(c.isdigit() for c in piece):
         return True
