@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rag import Rag
+from rag.embed.text import bfloat16_supported
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("RAG_SHARED") or ROOT.parent / "shared")
@@ -131,7 +132,8 @@ def report(name: str, result: Any) -> None:
         "benchmark": name,
         "command": "python " + " ".join([str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} x {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} x {platform.machine()}"
+        f"{' with bfloat16' if bfloat16_supported() else ''}, Python {platform.python_version()}",
         "versions": {p: version(p) for p in ("chromadb", "torch", "tokenizers", "tantivy", "numpy")},
         "result": result,
     }

@@ -26,8 +26,8 @@ def main() -> None:
     folder = folder_of("latency", texts)
     with open_rag(folder) as rag:
         questions = [q["question"] for q in asked[:: max(1, len(asked) // args.questions)]][: args.questions]
-        for q in questions[:20]:
-            rag.search(q)
+        for q in asked[1:21]:  # others: a vector that was made once is kept
+            rag.search(q["question"])
         seconds: dict[str, list[float]] = {"search": []}
         cpu = time.process_time()
         for q in questions:
