@@ -15,6 +15,7 @@ from collections import defaultdict
 import numpy as np
 from common import DATA, KINDS, folder_of, need, open_rag, report
 
+from rag.evaluate.spans import union
 from rag.types import Span
 
 
@@ -28,16 +29,6 @@ def questions() -> list[dict]:
             }
             for row in csv.DictReader(stream)
         ]
-
-
-def union(spans: list[Span]) -> list[Span]:
-    merged: list[Span] = []
-    for span in sorted(spans):
-        if merged and span.start <= merged[-1].end:
-            merged[-1] = Span(merged[-1].start, max(merged[-1].end, span.end))
-        else:
-            merged.append(span)
-    return merged
 
 
 def measure(references: list[Span], retrieved: list[Span]) -> tuple[float, float, float]:

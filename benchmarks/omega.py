@@ -15,7 +15,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -23,11 +22,10 @@ DATA = SHARED / "data" / "chroma-chunking"
 os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(SHARED / "tiktoken"))
 
 from rag.config import Split  # noqa: E402
+from rag.evaluate.spans import precision_omega  # noqa: E402
 from rag.split import TokenLimits, make_splitter  # noqa: E402
 from rag.tokens import TiktokenTokenizer  # noqa: E402
-from rag.types import Source  # noqa: E402
-
-Range = tuple[int, int]
+from rag.types import Source, Span  # noqa: E402
 
 # kind, max_tokens, overlap_tokens: precision_omega x100, mean tokens a chunk (None: not given)
 PUBLISHED: dict[tuple[str, int, int], tuple[float, int | None]] = {
@@ -40,42 +38,16 @@ PUBLISHED: dict[tuple[str, int, int], tuple[float, int | None]] = {
 }
 
 
-def merged(ranges: Iterable[Range]) -> list[Range]:
-    """Union as disjoint ascending ranges."""
-    result: list[Range] = []
-    for start, end in sorted(ranges):
-        if result and start <= result[-1][1]:
-            result[-1] = (result[-1][0], max(end, result[-1][1]))
-        else:
-            result.append((start, end))
-    return result
-
-
-def total(ranges: Iterable[Range]) -> int:
-    return sum(end - start for start, end in merged(ranges))
-
-
-def omega(references: list[Range], chunks: list[Range]) -> float:
-    touching = [c for c in chunks if any(c[0] <= end and start <= c[1] for start, end in references)]
-    covered = [
-        (max(start, c[0]), min(end, c[1]))
-        for c in touching
-        for start, end in references
-        if c[0] <= end and start <= c[1]
-    ]
-    return total(covered) / total([*touching, *references]) if covered else 0.0
-
-
-def questions() -> list[tuple[str, list[Range]]]:
+def questions() -> list[tuple[str, list[Span]]]:
     """(corpus, references) of each question."""
     with (DATA / "questions_df.csv").open(encoding="utf-8", newline="") as file:
         return [
-            (row["corpus_id"], [(r["start_index"], r["end_index"]) for r in json.loads(row["references"])])
+            (row["corpus_id"], [Span(r["start_index"], r["end_index"]) for r in json.loads(row["references"])])
             for row in csv.DictReader(file)
         ]
 
 
-def langchain(kind: str, size: int, overlap: int, corpora: dict[str, str]) -> dict[str, list[Range]]:
+def langchain(kind: str, size: int, overlap: int, corpora: dict[str, str]) -> dict[str, list[Span]]:
     """Chunks of LangChain's splitters, each at the first place where its text stands."""
     from langchain_text_splitters import RecursiveCharacterTextSplitter, TextSplitter, TokenTextSplitter
 
@@ -94,12 +66,12 @@ def langchain(kind: str, size: int, overlap: int, corpora: dict[str, str]) -> di
     spans = {}
     for name, text in corpora.items():
         pieces = splitter.split_text(text)
-        spans[name] = [(at, at + len(p)) for p in pieces if (at := text.find(p)) >= 0]
+        spans[name] = [Span(at, at + len(p)) for p in pieces if (at := text.find(p)) >= 0]
     return spans
 
 
-def mean_omega(asked: list[tuple[str, list[Range]]], spans: dict[str, list[Range]]) -> float:
-    return 100 * sum(omega(references, spans[corpus]) for corpus, references in asked) / len(asked)
+def mean_omega(asked: list[tuple[str, list[Span]]], spans: dict[str, list[Span]]) -> float:
+    return 100 * sum(precision_omega(references, spans[corpus]) for corpus, references in asked) / len(asked)
 
 
 def main() -> None:
@@ -114,7 +86,7 @@ def main() -> None:
             Split.model_validate({"kind": kind, "max_tokens": size, "overlap_tokens": overlap}), limits
         )
         chunks = {name: splitter.split(Source(name, text, "md")) for name, text in corpora.items()}
-        spans = {name: [(c.span.start, c.span.end) for c in found] for name, found in chunks.items()}
+        spans = {name: [c.span for c in found] for name, found in chunks.items()}
         sizes = [tokenizer.count(c.text) for found in chunks.values() for c in found]
         published, tokens = PUBLISHED.get((kind, size, overlap), (None, None))
         peer = f"{mean_omega(asked, langchain(kind, size, overlap, corpora)):.1f}" if published else "-"

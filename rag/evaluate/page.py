@@ -34,7 +34,12 @@ N = "\u00a0"  # ends the head of a column of numbers
 
 
 def page(report: Report, comparison: Comparison | None = None) -> str:
-    title = f"Evaluation: {report.name}"
+    parts = (_top(report), _comparison(comparison), _charts(report), _figures(report), _worst(report), _all(report))
+    return document(f"Evaluation: {report.name}", *parts, _made(report))
+
+
+def document(title: str, *parts: Child) -> str:
+    """A whole HTML file with our style and policy."""
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -43,8 +48,7 @@ def page(report: Report, comparison: Comparison | None = None) -> str:
         el("title", title),
         el("style", Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))),
     )
-    body = el("body", el("main", _top(report), _comparison(comparison), _charts(report), _figures(report),
-              _worst(report), _all(report), _made(report)))  # fmt: skip
+    body = el("body", el("main", *parts))
     return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rag.evaluate.charts import interval_mark, scatter_chart
 from rag.evaluate.markup import Child, Markup, el, table
-from rag.evaluate.page import POLICY, N
+from rag.evaluate.page import N, document
 from rag.evaluate.render import milliseconds, number, p_value
 from rag.evaluate.report import Report, moment
 from rag.evaluate.sweep import Standing, Sweep, summary
@@ -32,15 +31,6 @@ def text_table(found: Sweep) -> str:
 
 def sweep_page(found: Sweep, name: str) -> str:
     first = found.best.measured.report
-    title = f"Sweep: {name}"
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        el("title", title),
-        el("style", Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))),
-    )
     counts = f"{len(found.standings)} combinations, {first.counts['questions']:,} questions, by {found.by}."
     top = el(
         "header",
@@ -48,8 +38,7 @@ def sweep_page(found: Sweep, name: str) -> str:
         el("p", f"{counts} Made {moment(first)}.", class_="soft"),
         [el("p", f"{line[0].upper()}{line[1:]}.") for line in summary(found)],
     )
-    body = el("body", el("main", top, _chart(found), _standings(found), _made(first)))
-    return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
+    return document(f"Sweep: {name}", top, _chart(found), _standings(found), _made(first))
 
 
 def _chart(found: Sweep) -> Markup:
