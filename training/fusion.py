@@ -1,4 +1,4 @@
-"""Choose the weights of hybrid search on squad-train-du alone: `dense_weight`, `proximity` and its window.
+"""Choose the weights of hybrid search on squad-train-du alone: `dense_weight`, `proximity`, its window and depth.
 
     python training/fusion.py [--questions 1000]
 
@@ -31,16 +31,17 @@ def main() -> None:
     asked = [questions[i] for i in sorted(chosen)]
     folder = folder_of("squad-train-all", {f"{i:05d}.txt": text for i, text in enumerate(paragraphs)})
     grid = [
-        *product((0.5, 0.6, 0.7), (0.0, 0.5, 0.75, 1.0), (25,)),
-        *product((0.6,), (0.75,), (15, 40, 1_000_000)),
+        *product((0.5, 0.6, 0.7), (0.0, 0.5, 0.75, 1.0), (25,), (20,)),
+        *product((0.6,), (0.75,), (15, 40, 1_000_000), (20,)),
+        *product((0.6,), (0.75,), (25,), (10, 40)),
     ]
     with open_rag(folder) as rag:
         rag.retriever._embed = lru_cache(maxsize=None)(rag.retriever._embed)  # a question is embedded once
-        for weight, proximity, window in grid:
-            search.WINDOW = window
+        for weight, proximity, window, read in grid:
+            search.WINDOW, search.READ = window, read
             settings = {"dense_weight": weight, "proximity": proximity}
             ranks = [rank_of_file(rag, q["question"], f"{q['paragraph']:05d}.txt", **settings) for q in asked]
-            print({**settings, "window": window}, ranking_metrics(ranks), flush=True)
+            print({**settings, "window": window, "read": read}, ranking_metrics(ranks), flush=True)
 
 
 if __name__ == "__main__":

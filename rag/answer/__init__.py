@@ -24,7 +24,7 @@ from rag.errors import Cancelled, ContextOverflow, QueryError
 from rag.generate import extractive
 from rag.generate.attribution import strip_markers, support, without_frame
 from rag.generate.extractive import Candidate
-from rag.prompt import BuiltPrompt, build_condense, build_prompt, find_prompt, load_prompt, read_condensed
+from rag.prompt import BuiltPrompt, build_condense, build_prompt, find_prompt, load_prompt, one_line, read_condensed
 from rag.retrieve import Filter, Retriever
 from rag.split import sentence_spans
 from rag.types import Answer, Citation, Message, Passage, Source, Span, Statement
@@ -133,7 +133,7 @@ class Answerer:
         """`stage`: what its time is called; where a model wrote first, "generate" is the model's."""
         start = time.perf_counter()
         picked = extractive.pick(evidence.candidates, evidence.scores, self.config.generate.max_sentences)
-        found = [(Statement(_one_line(p.candidate.text), (p.candidate.passage,)), p.candidate) for p in picked]
+        found = [(Statement(one_line(p.candidate.text), (p.candidate.passage,)), p.candidate) for p in picked]
         answer = self._cited(made, found)
         made.timings[stage] = time.perf_counter() - start
         return answer
@@ -211,9 +211,9 @@ class Answerer:
         candidates = [evidence.candidates[i] for i in rows]
         sentences = [strip_markers(span.cut(text)) for span in sentence_spans(text)]
         sentences = [(s, cited) for s, cited in sentences if any(c.isalnum() for c in s)]
-        sentences = list({_one_line(s).casefold(): (s, cited) for s, cited in reversed(sentences)}.values())[::-1]
+        sentences = list({one_line(s).casefold(): (s, cited) for s, cited in reversed(sentences)}.values())[::-1]
         if not sentences or not candidates:
-            return [(Statement(_one_line(s), (), supported=False), None) for s, _ in sentences]
+            return [(Statement(one_line(s), (), supported=False), None) for s, _ in sentences]
         vectors = self._embed([s for s, _ in sentences])
         known = evidence.vectors[rows]
         asked = set(self.reader.terms(question))
@@ -230,7 +230,7 @@ class Answerer:
             )
             candidate = found.candidate if found else None
             numbered = (candidate.passage,) if candidate else ()
-            attributed.append((Statement(_one_line(sentence), numbered, supported=candidate is not None), candidate))
+            attributed.append((Statement(one_line(sentence), numbered, supported=candidate is not None), candidate))
         return attributed
 
     def _cited(self, made: _Made, found: Sequence[tuple[Statement, Candidate | None]]) -> Answer:
@@ -302,7 +302,3 @@ def _shown(statement: Statement) -> str:
     """The statement as a part of the answer's text, with its passages' numbers."""
     numbers = "".join(f" [{n}]" for n in statement.citations)
     return statement.text + numbers + ("" if statement.supported else " [unsupported]")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

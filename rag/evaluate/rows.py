@@ -8,6 +8,7 @@ from dataclasses import replace
 from rag.evaluate.answers import answer_within, exact_match, f1, score_citations
 from rag.evaluate.judgements import Evidence, Judgement
 from rag.evaluate.report import Hit, Row
+from rag.prompt import one_line
 from rag.types import Answer, Passage
 
 SHOWN = 5  # hits whose stages and text are kept, beside those that hold evidence
@@ -26,7 +27,7 @@ def searched(j: Judgement, passages: Sequence[Passage], timings: Mapping[str, fl
         kind=j.kind,
         answerable=j.answerable,
         golds=j.answers,
-        evidence=tuple((e.source, _one_line(e.quote)) for e in j.places),
+        evidence=tuple((e.source, one_line(e.quote)) for e in j.places),
         ranks=tuple(_rank(hits, nugget) for nugget in j.evidence),
         why=why(hits, j),
         found=hits,
@@ -117,7 +118,7 @@ def judged(row: Row, j: Judgement, answer: Answer, threshold: float, vector: dic
         answer="" if abstained else answer.text,
         confidence=answer.confidence,
         abstained=abstained,
-        cited=() if abstained else tuple((c.label, _one_line(c.quote)) for c in answer.citations),
+        cited=() if abstained else tuple((c.label, one_line(c.quote)) for c in answer.citations),
         right=right,
         held=held,
     )
@@ -128,9 +129,5 @@ def _seconds(timings: dict[str, float]) -> dict[str, float]:
 
 
 def _beginning(text: str) -> str:
-    text = _one_line(text)
+    text = one_line(text)
     return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(" ", 1)[0] + " …"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

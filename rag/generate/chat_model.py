@@ -6,8 +6,8 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import ContextOverflow, GenerationError, RagError
-from rag.generate.text import StopStrings, estimate, estimate_text
+from rag.errors import GenerationError, RagError
+from rag.generate.text import StopStrings, check_fits, estimate, estimate_text
 from rag.tokens import Tokenizer
 from rag.types import Message
 
@@ -62,12 +62,8 @@ class FromChatModel:
 
     def stream(self, messages: Sequence[Message], *, cancel: threading.Event | None = None) -> Iterator[str]:
         """`cancel` is looked at with each piece the model hands over."""
-        tokens = self.count(messages)
-        if tokens >= self.context_window:
-            raise ContextOverflow(
-                f"the prompt has about {tokens} tokens, the window of {self.name} is {self.context_window}",
-                "lower prompt.max_tokens, or pass FromChatModel the right context_window",
-            )
+        hint = "lower prompt.max_tokens, or pass FromChatModel the right context_window"
+        check_fits(self.count(messages), self.context_window, self.name, hint)
         return StopStrings(self._stop).cut(self._pieces(messages, cancel or threading.Event()))
 
     def _pieces(self, messages: Sequence[Message], cancel: threading.Event) -> Generator[str, None, None]:

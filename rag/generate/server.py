@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from rag.config import Generate
 from rag.errors import ConfigError, ContextOverflow, GenerationError, GeneratorDown, RagError
-from rag.generate.text import StopStrings, estimate, estimate_text
+from rag.generate.text import StopStrings, check_fits, estimate, estimate_text
 from rag.tokens import Tokenizer
 from rag.types import Message
 
@@ -57,12 +57,8 @@ class ServerGenerator:
 
     def stream(self, messages: Sequence[Message], *, cancel: threading.Event | None = None) -> Iterator[str]:
         """`cancel` is looked at with each word that comes; a silent server is given up after `generate.timeout_s`."""
-        tokens = self.count(messages)
-        if tokens >= self.context_window:
-            raise ContextOverflow(
-                f"the prompt has about {tokens} tokens, the window of {self.name} is {self.context_window}",
-                "lower prompt.max_tokens, or set generate.context_window to what the server really has",
-            )
+        hint = "lower prompt.max_tokens, or set generate.context_window to what the server really has"
+        check_fits(self.count(messages), self.context_window, self.name, hint)
         return StopStrings(self.config.stop).cut(self._pieces(messages, cancel or threading.Event()))
 
     def _pieces(self, messages: Sequence[Message], cancel: threading.Event) -> Generator[str, None, None]:

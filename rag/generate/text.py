@@ -6,6 +6,7 @@ import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 
+from rag.errors import ContextOverflow
 from rag.tokens import Tokenizer
 from rag.types import Message
 
@@ -101,6 +102,12 @@ def plain_prompt(messages: Sequence[Message]) -> str:
 def estimate(messages: Sequence[Message], counter: Tokenizer | None) -> int:
     """Tokens of a chat whose template isn't known: `counter`'s tokens, or characters / 4, and 4 a message."""
     return sum(estimate_text(m.content, counter) + TOKENS_PER_MESSAGE for m in messages)
+
+
+def check_fits(tokens: int, window: int, name: str, hint: str) -> None:
+    """For models whose tokens are estimated: raises ContextOverflow when the prompt leaves no room for a reply."""
+    if tokens >= window:
+        raise ContextOverflow(f"the prompt has about {tokens} tokens, the window of {name} is {window}", hint)
 
 
 def estimate_text(text: str, counter: Tokenizer | None) -> int:

@@ -57,7 +57,7 @@ class Retrieval:
     question: str
     passages: tuple[Passage, ...]
     query_vector: Floats | None
-    timings: dict[str, float]  # seconds: embed, dense, lexical, fuse, passages
+    timings: dict[str, float]  # seconds: embed, dense, lexical, fuse, proximity, passages
 
 
 @dataclass(frozen=True)
