@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rag.config import Config, load_config
 from rag.errors import ConfigError, IndexMissing, QueryError
 from rag.store import IndexReader, IndexWriter, index_folder
-from rag.types import Answer, FileReport, Message, Passage, Source, Span, SyncReport
+from rag.types import Answer, FileReport, Message, Passage, Reading, Source, Span, SyncReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rag.evaluate.report import Report
     from rag.generate import Generator
     from rag.prompt import BuiltPrompt
+    from rag.read import PassageReader, Rerank
     from rag.retrieve import Filter, Retrieval, Retriever, Why
     from rag.split import Splitter
     from rag.sync import Listener
@@ -371,9 +372,39 @@ class Rag:
         from rag.retrieve import Retriever
 
         retriever: Retriever = self._part(
-            "retriever", lambda: Retriever(self.config.retrieve, self.reader, self.embedder.query_vector)
+            "retriever",
+            lambda: Retriever(self.config.retrieve, self.reader, self.embedder.query_vector, self._rerank),
         )
         return retriever
+
+    def _rerank(self, name: str) -> Rerank | None:
+        """A reranker by the name that `retrieve.rerank` takes; loaded once."""
+        from rag.read import make_rerank
+
+        rerank: Rerank | None = self._part(
+            f"rerank {name}", lambda: make_rerank(name, lambda: self.passage_reader, self.config.embed.device)
+        )
+        return rerank
+
+    @property
+    def _read(self) -> Callable[[str, Sequence[str]], Sequence[Reading]] | None:
+        """The reading model's function, or None where it is switched off or its weights aren't installed."""
+        if self.config.generate.reader == "none" or not self.passage_reader.available:
+            return None
+        return self.passage_reader.read
+
+    @property
+    def passage_reader(self) -> PassageReader:
+        """The embedded model that reads question and passage together."""
+        from rag.embed import resolve_model
+        from rag.read import PassageReader
+
+        def make() -> PassageReader:
+            base = resolve_model("all-MiniLM-L6-v2", self.config.embed.look_in)
+            return PassageReader(base.folder, threads=self.config.embed.threads)
+
+        reader: PassageReader = self._part("passage_reader", make)
+        return reader
 
     @property
     def generator(self) -> Generator | None:
@@ -401,6 +432,7 @@ class Rag:
             return self.embedder.passage_vectors(texts)
 
         answerer: Answerer = self._part(
-            "answerer", lambda: Answerer(self.config, self.retriever, self.reader, vectors, self.generator)
+            "answerer",
+            lambda: Answerer(self.config, self.retriever, self.reader, vectors, self.generator, self._read),
         )
         return answerer

@@ -166,6 +166,24 @@ class Passage:
         return label(self.source, self.location)
 
 
+@dataclass(frozen=True, slots=True)
+class FoundSpan:
+    """Words of a passage that may be the answer. `span` is in the passage's text; `score`: by how much they beat there
+    being no answer in it (logits: start + end - nowhere)."""
+
+    span: Span
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reading model says of a question and one passage. Logits: 0 is undecided, higher is likelier."""
+
+    relevance: float  # comparable between passages of one question
+    answerable: float  # the answer stands in this passage
+    spans: tuple[FoundSpan, ...]  # best first, none overlapping
+
+
 def label(source: str, location: Location) -> str:
     """How a place is named to people: `handbook.pdf, page 3` or `notes.md:41 (Tokenization > Padding)`.
 
@@ -206,6 +224,14 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class ShortAnswer:
+    """The few words that answer, as they stand in passage `number`; among the citations too."""
+
+    text: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     question: str
     text: str
@@ -219,6 +245,7 @@ class Answer:
     timings: dict[str, float]  # seconds per stage
     tokens: dict[str, int]  # "prompt", "completion", where the generator counts
     dropped_quotes: int = 0
+    short: tuple[ShortAnswer, ...] = ()  # of the embedded reader, best first; several when passages differ
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, documented in docs/answer.md."""
@@ -245,6 +272,7 @@ class Answer:
             "statements": [
                 {"text": s.text, "citations": list(s.citations), "supported": s.supported} for s in self.statements
             ],
+            "short": [{"text": s.text, "number": s.number} for s in self.short],
             "generator": self.generator,
             "timings": {k: round(v, 4) for k, v in self.timings.items()},
             "tokens": dict(self.tokens),

@@ -2,7 +2,7 @@
 
 retrieve ──> is the evidence good enough? ──no──> "not in the documents"
                 │ yes
-                ├── extractive: the best sentences of the passages
+                ├── extractive: the words that the reading model points at, and the best sentences of the passages
                 └── a language model: prompt ──> text ──> each sentence is held against the passages;
                     what nothing supports is dropped or marked, and if nothing is left the extractive answer
                     stands in
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Steps
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,10 +24,11 @@ from rag.errors import Cancelled, ContextOverflow, QueryError
 from rag.generate import extractive
 from rag.generate.attribution import strip_markers, support, without_frame
 from rag.generate.extractive import Candidate
+from rag.generate.short import Short, short_answers
 from rag.prompt import BuiltPrompt, build_condense, build_prompt, find_prompt, load_prompt, one_line, read_condensed
 from rag.retrieve import Filter, Retriever
 from rag.split import sentence_spans
-from rag.types import Answer, Citation, Message, Passage, Source, Span, Statement
+from rag.types import Answer, Citation, Message, Passage, Reading, ShortAnswer, Source, Span, Statement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,14 +59,20 @@ class Answerer:
         reader: Reader,
         embed: Callable[[Sequence[str]], Floats],
         generator: Generator | None,
+        read: Callable[[str, Sequence[str]], Sequence[Reading]] | None = None,
     ) -> None:
-        """`generator` None: the extractive one. embed: n texts -> (n, dimension) unit vectors."""
+        """`generator` None: the extractive one. embed: n texts -> (n, dimension) unit vectors. read: a question and
+        texts -> a Reading of each; None: no reading model."""
         self.config, self.retriever, self.reader = config, retriever, reader
-        self._embed, self.generator = embed, generator
+        self._embed, self.generator, self._read = embed, generator, read
 
     @property
     def generator_name(self) -> str:
-        return self.generator.name if self.generator else "extractive"
+        """Says so when short answers were wanted and can't be given."""
+        if self.generator:
+            return self.generator.name
+        missing = self._read is None and self.config.generate.reader != "none"
+        return "extractive (its reader isn't installed)" if missing else "extractive"
 
     # ---- the corridor -------------------------------------------------------------------------------------
 
@@ -109,7 +116,7 @@ class Answerer:
         timings.update({f"retrieve.{k}": v for k, v in retrieval.timings.items()})
         yield Event("passages", retrieval.passages)
         start = clock()
-        evidence = measure(retrieval, self.reader, self._embed)
+        evidence = measure(retrieval, self.reader, self._embed, self._read)
         timings["evidence"] = clock() - start
         made = _Made(question, retrieval.passages, evidence.confidence, self.generator_name, timings)
         if evidence.confidence < self.config.answer.min_confidence:
@@ -132,9 +139,15 @@ class Answerer:
     def _extract(self, made: _Made, evidence: Evidence, stage: str = "generate") -> Answer:
         """`stage`: what its time is called; where a model wrote first, "generate" is the model's."""
         start = time.perf_counter()
-        picked = extractive.pick(evidence.candidates, evidence.scores, self.config.generate.max_sentences)
-        found = [(Statement(one_line(p.candidate.text), (p.candidate.passage,)), p.candidate) for p in picked]
-        answer = self._cited(made, found)
+        most = self.config.generate.max_sentences
+        picked = [p.candidate for p in extractive.pick(evidence.candidates, evidence.scores, most)]
+        short = short_answers(made.question, made.passages, evidence.readings) if evidence.readings else []
+        if short:
+            read = _each_once(_sentence_of(s, evidence.candidates, made.passages) for s in short)
+            # Where reader and sentences agree, that sentence is the answer; where not, both are shown.
+            picked = read if picked[0] in read else [*read, picked[0]][:most]
+        found = [(Statement(one_line(c.text), (c.passage,)), c) for c in picked]
+        answer = self._cited(made, found, short)
         made.timings[stage] = time.perf_counter() - start
         return answer
 
@@ -233,8 +246,11 @@ class Answerer:
             attributed.append((Statement(one_line(sentence), numbered, supported=candidate is not None), candidate))
         return attributed
 
-    def _cited(self, made: _Made, found: Sequence[tuple[Statement, Candidate | None]]) -> Answer:
-        """The answer: a statement goes with its quote when that doesn't stand in the catalog where it says.
+    def _cited(
+        self, made: _Made, found: Sequence[tuple[Statement, Candidate | None]], short: Sequence[Short] = ()
+    ) -> Answer:
+        """The answer: a statement or short answer goes with its quote when that doesn't stand in the catalog where it
+        says.
 
         An abstention when no supported statement is left.
         """
@@ -244,26 +260,47 @@ class Answerer:
         sources: dict[str, Source] = {}  # each read once: several quotes often come from one file
         dropped = 0
         with self.reader.catalog.snapshot() as generation:
-            for statement, candidate in found:
-                if candidate is None:
-                    kept.append(statement)
-                    continue
-                passage = by_number[candidate.passage]
-                stands = self.reader.catalog.text_at(passage.source, generation, candidate.span)
-                if stands != candidate.text:
+
+            def cite(number: int, span: Span, text: str) -> bool:
+                """Whether the words stand there; then they are among the citations."""
+                nonlocal dropped
+                source = by_number[number].source
+                if self.reader.catalog.text_at(source, generation, span) != text:
                     dropped += 1
-                    continue
-                kept.append(statement)
-                if passage.source not in sources:
-                    file = self.reader.catalog.file_at(passage.source, generation)
-                    sources[passage.source] = self.reader.catalog.source(file.content_id, passage.source)
-                location = sources[passage.source].locate(candidate.span.start)
-                citations[passage.source, candidate.span] = Citation(
-                    candidate.passage, passage.source, location, candidate.span, candidate.text, verified=True
-                )
-        if not citations:
+                    return False
+                if source not in sources:
+                    file = self.reader.catalog.file_at(source, generation)
+                    sources[source] = self.reader.catalog.source(file.content_id, source)
+                location = sources[source].locate(span.start)
+                citations[source, span] = Citation(number, source, location, span, text, verified=True)
+                return True
+
+            exact = [ShortAnswer(one_line(s.text), s.passage) for s in short if cite(s.passage, s.span, s.text)]
+            for statement, candidate in found:
+                if candidate is None or cite(candidate.passage, candidate.span, candidate.text):
+                    kept.append(statement)
+        if not any(s.supported for s in kept):
             return made.abstain("no quote could be verified in the catalog", dropped)
-        return made.answer(kept, list(citations.values()), dropped)
+        return made.answer(kept, list(citations.values()), dropped, exact)
+
+
+def _each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return list({c.span: c for c in candidates}.values())
+
+
+def _sentence_of(short: Short, candidates: Sequence[Candidate], passages: Sequence[Passage]) -> Candidate:
+    """The sentence that a short answer stands in; the words themselves where it stands in none, as in a heading."""
+    for candidate in candidates:
+        if candidate.passage == short.passage and candidate.span.overlap(short.span) > 0:
+            return candidate
+    passage = next(p for p in passages if p.number == short.passage)
+    inside = Span(short.span.start - passage.span.start, short.span.end - passage.span.start)
+    for span in sentence_spans(passage.text):
+        if span.overlap(inside):
+            text = span.cut(passage.text).strip()
+            start = passage.text.index(text, span.start) + passage.span.start
+            return Candidate(short.passage, Span(start, start + len(text)), text, frozenset())
+    return Candidate(short.passage, short.span, short.text, frozenset())
 
 
 @dataclass
@@ -280,9 +317,23 @@ class _Made:
     def abstain(self, reason: str, dropped: int = 0) -> Answer:
         return self._with(text=NOT_FOUND, abstained=True, reason=reason, dropped_quotes=dropped)
 
-    def answer(self, statements: Sequence[Statement], citations: Sequence[Citation], dropped: int) -> Answer:
-        text = " ".join(map(_shown, statements))
-        return self._with(text=text, citations=tuple(citations), statements=tuple(statements), dropped_quotes=dropped)
+    def answer(
+        self,
+        statements: Sequence[Statement],
+        citations: Sequence[Citation],
+        dropped: int,
+        short: Sequence[ShortAnswer] = (),
+    ) -> Answer:
+        """Short answers on a line of their own, before the sentences."""
+        line = "; ".join(f"{s.text} [{s.number}]" for s in short)
+        text = "\n".join(filter(None, [line, " ".join(map(_shown, statements))]))
+        return self._with(
+            text=text,
+            citations=tuple(citations),
+            statements=tuple(statements),
+            dropped_quotes=dropped,
+            short=tuple(short),
+        )
 
     def _with(self, text: str, **rest: Any) -> Answer:
         blank: dict[str, Any] = {"abstained": False, "reason": None, "citations": (), "statements": ()}

@@ -19,7 +19,7 @@ from rag.generate import extractive
 from rag.generate.extractive import Candidate, coverage
 from rag.retrieve import Retrieval
 from rag.split import sentence_spans
-from rag.types import Passage, Span
+from rag.types import Passage, Reading, Span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 SIGNALS = ("best_cosine", "sentence_cosine", "coverage", "sentence_coverage", "passage", "margin", "lead")
 WEIGHTS = (3.568, 2.518, 2.605, 0.922, -0.607, 5.405, 0.481)
 BIAS = -6.24
+# With a reading model its signals join: training/reader/calibrate.py, on articles that it was not taught on.
+READER_SIGNALS = (*SIGNALS, "span", "answerable", "relevance")
+READER_WEIGHTS = (3.568, 2.518, 2.605, 0.922, -0.607, 5.405, 0.481, 0.1, 0.5, 0.1)
+READER_BIAS = -6.24
 
 
 class Reader(Protocol):
@@ -49,12 +53,18 @@ class Evidence:
     vectors: Floats  # (n_candidates, dimension), unit length
     matrix: NDArray[np.float64]  # (n_candidates, len(extractive.FEATURES))
     scores: NDArray[np.float64]  # (n_candidates,)
-    signals: tuple[float, ...]  # as SIGNALS
+    signals: tuple[float, ...]  # as SIGNALS, or READER_SIGNALS
     confidence: float  # 0..1
+    readings: tuple[Reading, ...] = ()  # one a passage, where a reading model is at hand
 
 
-def measure(retrieval: Retrieval, reader: Reader, embed: Callable[[Sequence[str]], Floats]) -> Evidence:
-    """embed: n texts -> (n, dimension) unit vectors."""
+def measure(
+    retrieval: Retrieval,
+    reader: Reader,
+    embed: Callable[[Sequence[str]], Floats],
+    read: Callable[[str, Sequence[str]], Sequence[Reading]] | None = None,
+) -> Evidence:
+    """embed: n texts -> (n, dimension) unit vectors. read: a question and texts -> a Reading of each."""
     question, passages = retrieval.question, retrieval.passages
     candidates = sentences(passages, reader.terms)
     if not candidates:
@@ -72,11 +82,23 @@ def measure(retrieval: Retrieval, reader: Reader, embed: Callable[[Sequence[str]
     matrix = extractive.features(question, terms, rarity, candidates, cosines, {p.number: p.score for p in passages})
     scores = extractive.score(matrix)
     signals = _signals(passages, candidates, cosines, matrix, scores, set(terms), rarity)
-    return Evidence(candidates, vectors, matrix, scores, signals, confidence(signals))
+    readings = tuple(read(question, [p.text for p in passages])) if read else ()
+    if readings:
+        signals += _read_signals(readings)
+    return Evidence(candidates, vectors, matrix, scores, signals, confidence(signals), readings)
 
 
 def confidence(signals: Sequence[float]) -> float:
-    return 1 / (1 + math.exp(-(BIAS + sum(w * s for w, s in zip(WEIGHTS, signals, strict=True)))))
+    """`signals` as SIGNALS or as READER_SIGNALS."""
+    weights, bias = (WEIGHTS, BIAS) if len(signals) == len(SIGNALS) else (READER_WEIGHTS, READER_BIAS)
+    return 1 / (1 + math.exp(-(bias + sum(w * s for w, s in zip(weights, signals, strict=True)))))
+
+
+def _read_signals(readings: Sequence[Reading]) -> tuple[float, ...]:
+    """The best of all passages, in logits within +-10."""
+    spans = [r.spans[0].score for r in readings if r.spans]
+    best = (max(spans, default=-10.0), max(r.answerable for r in readings), max(r.relevance for r in readings))
+    return tuple(min(max(b, -10.0), 10.0) for b in best)
 
 
 def _signals(

@@ -1,7 +1,6 @@
 """Text -> vectors.
 
     resolve.py   model name -> a folder with weights: installed package, path or hub; hashes checked
-    bert.py      the forward pass of BERT encoders, in numpy (questions) and torch (folders)
     text.py      TextEmbedder: tokenise, sort, pack, run, and what a vector means (the fingerprint)
 
 `TextEmbedder` has LangChain's `embed_query` and `embed_documents`; `rag.langchain.RagEmbeddings` is the same as a

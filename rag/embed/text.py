@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rag.bert import Bert, Shape, read_weights
 from rag.config import Embed
-from rag.embed.bert import Bert, Shape
 from rag.embed.resolve import ResolvedModel, resolve_model
 from rag.errors import ModelMismatch, ModelNotFound
 from rag.tokens import HFTokenizer
@@ -124,7 +124,8 @@ class TextEmbedder:
         """The light path, when the model is a BERT with plain mean or cls pooling; else sentence-transformers."""
         shape = Shape.read(self.model.folder)
         plain = set(self._modules) <= {"Transformer", "Pooling", "Normalize"} and self._pooling in {"mean", "cls"}
-        return Bert(self.model.folder, shape, self._pooling, self._normalise) if shape and plain else None
+        file = self.model.folder / "model.safetensors"
+        return Bert(lambda: read_weights(file), shape, self._pooling, self._normalise) if shape and plain else None
 
     @cached_property
     def _sentence_transformer(self) -> Any:

@@ -57,7 +57,7 @@ class Retrieval:
     question: str
     passages: tuple[Passage, ...]
     query_vector: Floats | None
-    timings: dict[str, float]  # seconds: embed, dense, lexical, fuse, proximity, passages
+    timings: dict[str, float]  # seconds: embed, dense, lexical, fuse, proximity, rerank, passages
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,15 @@ class _Candidates:
 class Retriever:
     """Light to make; holds no state but its parts. Safe to share between threads."""
 
-    def __init__(self, config: Retrieve, reader: Reader, embed: Callable[[str], Floats]) -> None:
-        self.config, self.reader, self._embed = config, reader, embed
+    def __init__(
+        self,
+        config: Retrieve,
+        reader: Reader,
+        embed: Callable[[str], Floats],
+        make_rerank: Callable[[str], Callable[[str, Sequence[str]], Sequence[float]] | None] = lambda name: None,
+    ) -> None:
+        """`make_rerank`: what `retrieve.rerank` names -> a function from a question and texts to relevances, 0..1."""
+        self.config, self.reader, self._embed, self._make_rerank = config, reader, embed, make_rerank
 
     def search(
         self, question: str, filter: str | Mapping[str, Any] | Filter | None = None, **overrides: Any
@@ -100,6 +107,7 @@ class Retriever:
         with catalog.snapshot() as generation:
             allowed, paths_allowed = self._allowed(wanted, generation)
             found = self._candidates(question, vector, config, generation, allowed)
+            self._rerank(question, found, config)
             start = time.perf_counter()
             passages = self._passages(found, config, generation, paths_allowed)
             timings = {"embed": embed_seconds, **found.timings, "passages": time.perf_counter() - start}
@@ -197,6 +205,24 @@ class Retriever:
         """How much of the question, by rarity, stands together in each chunk; 0..1."""
         wanted = self.reader.rarity(self.reader.query_terms(question), generation)
         return {i: best_window(self.reader.terms(r.chunk.embedded_text), wanted, WINDOW) for i, r in rows.items()}
+
+    def _rerank(self, question: str, found: _Candidates, config: Retrieve) -> None:
+        """The first candidates are read together with the question. The others keep their order behind what they had:
+        as if they had been found irrelevant."""
+        rerank = self._make_rerank(config.rerank)
+        if rerank is None or not found.scores:
+            return
+        start = time.perf_counter()
+        first = ranked(found.scores)[: max(config.rerank_depth, config.top_k)]
+        found.rows.update(self.reader.catalog.chunks([i for i in first if i not in found.rows]))
+        first = [i for i in first if i in found.rows]
+        texts = [found.rows[i].chunk.text for i in first]
+        relevance = dict(zip(first, rerank(question, texts), strict=True))
+        _note(found.stages, "rerank", relevance)
+        share = config.rerank_weight
+        found.scores = {i: (1 - share) * s + share * relevance.get(i, 0.0) for i, s in found.scores.items()}
+        _note(found.stages, "reranked", found.scores)
+        found.timings["rerank"] = time.perf_counter() - start
 
     def _complete(
         self, question: str, vector: Floats, dense: dict[int, float], lexical: dict[int, float], generation: int

@@ -3,8 +3,9 @@
 Why our own: a question needs one short pass, and importing torch and transformers for it costs seconds. The numpy
 pass answers a cold `rag search` without either; the torch pass embeds folders, in bfloat16 where the processor has
 it. Both read the checkpoint's own tensors and are held against sentence-transformers by a test (cosine >= 0.9999).
-What is here: absolute positions, exact GELU, post-layer-norm, token type 0. Any other architecture goes through
-sentence-transformers itself.
+What is here: absolute positions, exact GELU, post-layer-norm. Any other architecture goes through
+sentence-transformers itself. Two rooms compute with it: rag.embed (a text -> a vector) and rag.read (a question and a
+passage -> a state of each token).
 """
 
 from __future__ import annotations
@@ -55,24 +56,59 @@ class Shape:
         )
 
 
-class Bert:
-    """One checkpoint folder. `pool` is "mean" or "cls"; `normalise` scales each vector to length 1."""
+def read_weights(file: Path) -> dict[str, Floats]:
+    """The tensors of a safetensors file in float32, under the names that a bare encoder has."""
+    from safetensors import safe_open
 
-    def __init__(self, folder: Path, shape: Shape, pool: str, normalise: bool) -> None:
-        self.folder, self.shape, self.pool, self.normalise = folder, shape, pool, normalise
+    with safe_open(file, "np") as tensors:
+        names = [n for n in tensors.keys() if not n.endswith("position_ids")]  # noqa: SIM118  (not a mapping)
+        return {n.removeprefix("bert."): tensors.get_tensor(n).astype(np.float32, copy=False) for n in names}
+
+
+class Bert:
+    """One encoder. `load` gives its tensors, at the first use. `pool` is "mean" or "cls"; `normalise` scales each
+    vector to length 1."""
+
+    def __init__(self, load: Callable[[], dict[str, Floats]], shape: Shape, pool: str, normalise: bool) -> None:
+        self._load, self.shape, self.pool, self.normalise = load, shape, pool, normalise
 
     @cached_property
     def weights(self) -> dict[str, Floats]:
-        from safetensors import safe_open
-
-        with safe_open(self.folder / "model.safetensors", "np") as file:
-            names = [n for n in file.keys() if not n.endswith("position_ids")]  # noqa: SIM118  (not a mapping)
-            return {n.removeprefix("bert."): file.get_tensor(n).astype(np.float32, copy=False) for n in names}
+        return self._load()
 
     # ---- numpy: nothing padded ----------------------------------------------------------------------------
 
     def encode(self, batch: Sequence[Sequence[int]], threads: int = 1) -> Floats:
-        """Token ids with special tokens, one list a text -> (len(batch), hidden) float32.
+        """Token ids with special tokens, one list a text -> (len(batch), hidden) float32."""
+        out = np.empty((len(batch), self.shape.hidden), np.float32)
+
+        def keep(row: int, states: Floats) -> None:
+            out[row] = states.mean(axis=1) if self.pool == "mean" else states[:, 0]
+
+        self._run(batch, None, threads, keep)
+        if self.normalise:
+            out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+        return out
+
+    def states(
+        self, batch: Sequence[Sequence[int]], second: Sequence[int] | None = None, threads: int = 1
+    ) -> list[Floats]:
+        """The last layer's state of each token: for each text (hidden, tokens) float32.
+
+        second[i]: where the second part of text i begins, from there on tokens are of type 1 (None: all of type 0).
+        """
+        out: list[Floats] = [np.empty((0, 0), np.float32)] * len(batch)
+        self._run(batch, second, threads, out.__setitem__)
+        return out
+
+    def _run(
+        self,
+        batch: Sequence[Sequence[int]],
+        second: Sequence[int] | None,
+        threads: int,
+        keep: Callable[[int, Floats], None],
+    ) -> None:
+        """Call `keep` with each text's row and states.
 
         The texts stand one behind the other, so each weight is read once and no token is padding; only attention
         is done text by text. With several `threads` each takes a part of the texts, where there are enough of them:
@@ -81,10 +117,11 @@ class Bert:
         parts = max(1, min(threads, len(batch), sum(map(len, batch)) // PART_TOKENS))
         order = sorted(range(len(batch)), key=lambda i: -len(batch[i]))
         shares = [order[i::parts] for i in range(parts)]
-        out = np.empty((len(batch), self.shape.hidden), np.float32)
 
         def work(rows: list[int]) -> None:
-            out[rows] = self._encode([batch[i] for i in rows])
+            states, places = self._forward([batch[i] for i in rows], second and [second[i] for i in rows])
+            for row, place in zip(rows, places, strict=True):
+                keep(row, states[:, place])
 
         with self._one_thread.limit(limits=1):
             _ = self._stacked  # made once, before the threads ask for it
@@ -93,7 +130,6 @@ class Bert:
             else:
                 with ThreadPoolExecutor(parts, "encode") as pool:
                     list(pool.map(work, shares))
-        return out
 
     @cached_property
     def _one_thread(self) -> Any:
@@ -102,15 +138,19 @@ class Bert:
 
         return ThreadpoolController().select(user_api="blas")
 
-    def _encode(self, batch: Sequence[Sequence[int]]) -> Floats:
+    def _forward(self, batch: Sequence[Sequence[int]], second: Sequence[int] | None) -> tuple[Floats, list[slice]]:
+        """(hidden, columns) and the columns of each text."""
         w, s = self.weights, self.shape
         ends = np.cumsum([len(ids) for ids in batch])
-        places = [slice(end - len(ids), end) for ids, end in zip(batch, ends, strict=True)]
+        places = [slice(int(end) - len(ids), int(end)) for ids, end in zip(batch, ends, strict=True)]
         spare = -int(ends[-1]) % COLUMNS  # columns that nobody reads
         tokens = np.concatenate([*(np.asarray(ids) for ids in batch), np.zeros(spare, np.int64)])
         positions = np.concatenate([*(np.arange(len(ids)) for ids in batch), np.zeros(spare, np.int64)])
+        types = np.zeros(len(tokens), np.int64)
+        for place, begin in zip(places, second or (), strict=False):
+            types[place.start + begin : place.stop] = 1
         x = w["embeddings.word_embeddings.weight"][tokens] + w["embeddings.position_embeddings.weight"][positions]
-        x += w["embeddings.token_type_embeddings.weight"][0]
+        x += w["embeddings.token_type_embeddings.weight"][types]
         # One column a token from here on: with few of them, BLAS is faster at W @ x than at x @ W.T (measured).
         x = self._norm(np.ascontiguousarray(x.T), "embeddings.LayerNorm")  # (hidden, columns)
         for layer, (qkv_weight, qkv_bias) in enumerate(self._stacked):
@@ -127,11 +167,7 @@ class Bert:
             y = self._linear(_gelu(self._linear(x, f"{p}intermediate.dense")), f"{p}output.dense")
             y += x
             x = self._norm(y, f"{p}output.LayerNorm")
-        pooled = np.stack([x[:, i].mean(axis=1) if self.pool == "mean" else x[:, i.start] for i in places])
-        if self.normalise:
-            pooled /= np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
-        out: Floats = pooled
-        return out
+        return x, places
 
     @cached_property
     def _stacked(self) -> list[tuple[Floats, Floats]]:

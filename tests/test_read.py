@@ -1,0 +1,488 @@
+"""The reading model: spans, windows, weights; reranking; short answers. And how it is taught, on a tiny one."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes_read import ScriptedReader, tiny_bert
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.build import Rag
+from rag.errors import ModelMismatch, ModelNotFound
+from rag.generate.short import asks_for_several, short_answers
+from rag.read import PassageReader, make_rerank
+from rag.read.passage_reader import MAX_TOKENS, merged
+from rag.read.spans import best_pairs, trimmed, whole_words
+from rag.types import FoundSpan, Location, Passage, Reading, Span
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training" / "reader"))
+
+SCORES = st.lists(st.integers(-20, 20), min_size=1, max_size=12)
+
+# ---- spans ----------------------------------------------------------------------------------------------------------
+
+
+@given(start=SCORES, end=SCORES, longest=st.integers(1, 6))
+def test_the_best_span_is_the_best_of_all(start: list[int], end: list[int], longest: int) -> None:
+    n = min(len(start), len(end))
+    a, b = np.float32(start[:n]), np.float32(end[:n])
+    first, last, score = best_pairs(a, b, 1, longest)[0]
+    assert score == max(a[i] + b[j] for i in range(n) for j in range(i, min(n, i + longest)))
+    assert 0 <= last - first < longest
+    assert score == a[first] + b[last]
+
+
+@given(start=SCORES, end=SCORES, most=st.integers(1, 4))
+def test_spans_come_in_order_and_dont_touch(start: list[int], end: list[int], most: int) -> None:
+    n = min(len(start), len(end))
+    found = best_pairs(np.float32(start[:n]), np.float32(end[:n]), most)
+    assert 1 <= len(found) <= most
+    assert [s for *_, s in found] == sorted((s for *_, s in found), reverse=True)
+    covered = [i for first, last, _ in found for i in range(first, last + 1)]
+    assert len(covered) == len(set(covered))
+
+
+@given(text=st.text(max_size=40), at=st.integers(0, 40), length=st.integers(1, 20))
+def test_a_cleaned_span_stays_in_the_text(text: str, at: int, length: int) -> None:
+    if at >= len(text):
+        return
+    span = Span(at, min(len(text), at + length))
+    wide = whole_words(text, span)
+    assert 0 <= wide.start <= span.start < span.end <= wide.end <= len(text)
+    cut = trimmed(text, wide)
+    assert wide.start <= cut.start < cut.end <= wide.end
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "clean"),
+    [
+        ("founded in the U.S. in 1900", "U.S.", "U.S."),
+        ('called "the Grotto".', '"the Grotto".', "the Grotto"),
+        ("about (5 km) away", "(5 km)", "5 km"),
+        ("in f(x) = 2,", "f(x) = 2,", "f(x) = 2"),
+        ("**35 days** in all", "**35 days**", "35 days"),
+    ],
+)
+def test_what_is_trimmed(text: str, words: str, clean: str) -> None:
+    start = text.index(words)
+    assert trimmed(text, Span(start, start + len(words))).cut(text) == clean
+
+
+# ---- the model ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def taught(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A reader in torch with random changes, and the file that ships it."""
+    import torch
+    from export import changes
+    from model import Reader
+    from safetensors.torch import save_file
+
+    from rag.bert import read_weights
+    from rag.embed.resolve import ResolvedModel
+
+    reader = Reader.start_from(str(base), dropout=0.0)
+    with torch.no_grad():
+        for p in reader.encoder.encoder.parameters():
+            p.add_(torch.randn_like(p) * 0.05)
+        for p in reader.parameters():
+            if p.requires_grad:  # embeddings are the base's own
+                p.copy_(p.half().float())  # so that the file, in half precision, holds the very same
+    file = tmp_path_factory.mktemp("weights") / "reader.safetensors"
+    tensors = {n: torch.from_numpy(t) for n, t in read_weights(base / "model.safetensors").items()}
+    sha = ResolvedModel("tiny", base, "test").weights_sha256
+    save_file(changes(reader.state_dict(), tensors, 0), file, {"base_sha256": sha, "trained": "in a test"})
+    return reader.eval(), file
+
+
+def test_the_product_computes_what_was_taught(base: Path, taught: tuple[Any, Path]) -> None:
+    import torch
+    from model import Batch, best_spans
+
+    torch_reader, file = taught
+    reader = PassageReader(base, file)
+    question, passage = "where is the tower ?", "the tower stands in paris , since 1889 ."
+    (reading,) = reader.read(question, [passage])
+    ids = [np.asarray(reader._tokenizer.encode(t, add_special_tokens=False).ids) for t in (question, passage)]
+    with torch.inference_mode():
+        start, end, judged = torch_reader(Batch.of([(ids[0], ids[1], -1, -1)]))
+    first, last, score = best_spans(start[0].numpy(), end[0].numpy())
+    assert reading.answerable == pytest.approx(float(judged[0, 0]), abs=1e-4)
+    assert reading.relevance == pytest.approx(float(judged[0, 1]), abs=1e-4)
+    assert reading.spans[0].score == pytest.approx(score, abs=1e-4)
+    offsets = reader._tokenizer.encode(passage, add_special_tokens=False).offsets
+    begin = len(ids[0]) + 2
+    words = Span(offsets[first - begin][0], offsets[last - begin][1])
+    assert reading.spans[0].span == trimmed(passage, words)
+
+
+@given(order=st.permutations(range(5)))
+def test_passages_are_read_alone(base: Path, taught: tuple[Any, Path], order: list[int]) -> None:
+    passages = ["the tower stands in paris", "bananas are yellow", "a", "since 1889 .", "sweet bananas " * 9]
+    alone = PassageReader(base, taught[1], threads=1)
+    expected = [alone.read("where ?", [p])[0] for p in passages]
+    together = PassageReader(base, taught[1], threads=2).read("where ?", [passages[i] for i in order])
+    for i, reading in zip(order, together, strict=True):
+        assert reading.relevance == pytest.approx(expected[i].relevance, abs=1e-4)
+        assert [s.span for s in reading.spans] == [s.span for s in expected[i].spans]
+
+
+def test_a_passage_over_the_limit_is_read_in_windows(base: Path, taught: tuple[Any, Path]) -> None:
+    reader = PassageReader(base, taught[1])
+    long = "bananas are yellow and sweet . " * 100 + "the tower stands in paris"
+    ids, second, places = reader._pairs("where is the tower ?", [long, "a"])
+    assert max(map(len, ids)) <= MAX_TOKENS
+    assert second[0] == 7
+    last = max(end for number, offsets in places if number == 0 for _, end in offsets)
+    assert last == len(long)
+    (reading,) = reader.read("where is the tower ?", [long])
+    assert 1 <= len(reading.spans) <= 3
+    assert all(0 <= s.span.start < s.span.end <= len(long) for s in reading.spans)
+
+
+def test_a_pair_is_read_once(base: Path, taught: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = PassageReader(base, taught[1])
+    read: list[str] = []
+    real = reader._read
+    monkeypatch.setattr(reader, "_read", lambda q, passages: read.extend(passages) or real(q, passages))
+    reader.read("where ?", ["a", "tower", "a"])
+    reader.read("where ?", ["tower", "paris"])
+    assert read == ["a", "tower", "paris"]
+    reader.forget()
+    reader.read("where ?", ["a"])
+    assert read[-1] == "a"
+
+
+@pytest.mark.parametrize("passage", ["", " ", "。。。", "\ud800", "a" * 5000])
+def test_odd_passages(base: Path, taught: tuple[Any, Path], passage: str) -> None:
+    passage = passage.encode("utf-8", "replace").decode()
+    (reading,) = PassageReader(base, taught[1]).read("where ?", [passage])
+    assert np.isfinite(reading.relevance)
+
+
+def test_another_base_is_refused(base: Path, taught: tuple[Any, Path], tmp_path: Path) -> None:
+    other = tiny_bert(tmp_path / "other", hidden=64)
+    with pytest.raises(ModelMismatch, match="SHA-256"):
+        PassageReader(other, taught[1]).read("where ?", ["here"])
+
+
+def test_missing_weights_are_named(base: Path, tmp_path: Path) -> None:
+    reader = PassageReader(base, tmp_path / "none.safetensors")
+    assert not reader.available
+    with pytest.raises(ModelNotFound, match=r"none\.safetensors"):
+        reader.read("where ?", ["here"])
+
+
+def test_a_change_of_full_rank_is_the_change(base: Path, taught: tuple[Any, Path]) -> None:
+    import torch
+    from export import changes
+
+    from rag.bert import read_weights
+
+    before = read_weights(base / "model.safetensors")
+    tensors = {n: torch.from_numpy(t) for n, t in before.items()}
+    whole = changes(taught[0].state_dict(), tensors, 0)
+    thin = changes(taught[0].state_dict(), tensors, 32)  # the matrices are 32 wide
+    name = "encoder.layer.0.attention.self.query.weight"
+    assert f"{name}.up" in thin
+    again = merged(before, {n: t.float().numpy() for n, t in thin.items()})
+    assert np.allclose(again[name], whole[name].float().numpy(), atol=2e-3)
+    assert not any(n.startswith("embeddings.") for n in whole)
+
+
+# ---- reranking ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(docs: Path, make_rag: Callable[..., Rag]) -> Callable[..., Rag]:
+    for name in ("first", "second", "third"):
+        (docs / f"{name}.txt").write_text(f"The tower of the {name} town is made of stone.")
+
+    def make(reader: ScriptedReader | None = None, **settings: Any) -> Rag:
+        rag = make_rag(**settings)
+        if reader:
+            rag._parts["passage_reader"] = reader
+        rag.sync()
+        return rag
+
+    return make
+
+
+def test_the_relevant_passage_comes_first(places: Callable[..., Rag]) -> None:
+    reader = ScriptedReader({}, {"third": 4.0, "first": 1.0})
+    rag = places(reader, retrieve__rerank="builtin", retrieve__rerank_weight=1.0)
+    found = rag.search("tower town stone")
+    assert [p.source for p in found] == ["third.txt", "first.txt", "second.txt"]
+    assert found[0].score == pytest.approx(1 / (1 + np.exp(-4)))
+    assert [s.stage for s in found[0].stages][-2:] == ["rerank", "reranked"]
+    assert "rerank" in rag.retrieve("tower town stone").timings
+
+
+def test_without_weight_the_order_stays(places: Callable[..., Rag]) -> None:
+    reader = ScriptedReader({}, {"third": 4.0})
+    rag = places(reader)
+    plain = rag.search("first tower")
+    same = rag.search("first tower", rerank="builtin", rerank_weight=0.0)
+    assert [p.source for p in plain] == [p.source for p in same]
+    assert [p.score for p in plain] == pytest.approx([p.score for p in same])
+
+
+def test_only_the_first_candidates_are_read(places: Callable[..., Rag]) -> None:
+    reader = ScriptedReader({}, {"third": 4.0})
+    rag = places(reader)
+    rag.search("first tower", k=1, rerank="builtin", rerank_depth=2)
+    assert reader.asked == 2
+
+
+def test_a_cross_encoder_by_path(base: Path, tmp_path: Path, places: Callable[..., Rag]) -> None:
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    folder = tmp_path / "cross"
+    config = BertConfig.from_pretrained(base, num_labels=1)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_file=str(base / "tokenizer.json"), **special).save_pretrained(folder)
+    assert AutoTokenizer.from_pretrained(folder)
+    texts = ["the tower stands in paris", "bananas", "a sweet tower " * 8]
+    rerank = make_rerank(str(folder), lambda: pytest.fail("not the embedded one"))
+    assert rerank is not None
+    scores = rerank("where is the tower ?", texts)
+    assert all(0 <= s <= 1 for s in scores)
+    assert rerank("where is the tower ?", texts[::-1]) == pytest.approx(scores[::-1], abs=1e-5)
+    rag = places(retrieve__rerank=str(folder))
+    assert [s.stage for s in rag.search("tower")[0].stages][-1] == "reranked"
+
+    two = tmp_path / "two"
+    shutil.copytree(folder, two)
+    BertForSequenceClassification(BertConfig.from_pretrained(base, num_labels=2)).save_pretrained(two)
+    with pytest.raises(ModelMismatch, match="2 outputs"):
+        make_rerank(str(two), lambda: pytest.fail("not the embedded one"))("q", ["p"])  # type: ignore[misc]
+
+
+def test_no_such_reranker(places: Callable[..., Rag], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    rag = places(retrieve__rerank=str(tmp_path / "nothing"))
+    with pytest.raises(ModelNotFound, match="no cross-encoder") as caught:
+        rag.search("tower")
+    assert "none | builtin" in caught.value.hint
+
+
+# ---- short answers --------------------------------------------------------------------------------------------------
+
+
+def passage(number: int, text: str, score: float = 1.0, start: int = 100) -> Passage:
+    span = Span(start, start + len(text))
+    return Passage(number, f"c{number}", f"{number}.txt", "text", span, text, Location(None, 1), score)
+
+
+def reading(text: str, *words: tuple[str, float], answerable: float = 2.0) -> Reading:
+    spans = [FoundSpan(Span(text.index(w), text.index(w) + len(w)), s) for w, s in words]
+    return Reading(0.0, answerable, tuple(sorted(spans, key=lambda s: -s.score)))
+
+
+def test_passages_that_differ_are_both_shown() -> None:
+    texts = ["The tower is 300 m high.", "The tower is 330 m high.", "The tower has 300 m."]
+    readings = [reading(t, (t.split(" is ")[-1].split(" has ")[-1].split(" m")[0] + " m", 5.0)) for t in texts]
+    short = short_answers("How high is the tower?", [passage(i, t) for i, t in enumerate(texts, 1)], readings)
+    assert [(s.text, s.passage) for s in short] == [("300 m", 1), ("330 m", 2)]
+    assert short[0].span == Span(113, 118)
+
+
+def test_what_the_model_doesnt_find_it_doesnt_say() -> None:
+    text = "The tower is 300 m high."
+    assert short_answers("Who?", [passage(1, text)], [reading(text, ("tower", -6.0), answerable=-3.0)]) == []
+    assert short_answers("Who?", [passage(1, text)], [reading(text)]) == []
+
+
+def test_several_are_listed_when_asked_for() -> None:
+    text = "Its colours are red, green and blue."
+    scored = reading(text, ("red", 6.0), ("green", 4.0), ("blue", 3.0))
+    listed = short_answers("What are the colours?", [passage(1, text)], [scored])
+    assert [s.text for s in listed] == ["red", "green", "blue"]
+    assert [s.text for s in short_answers("What colour is it?", [passage(1, text)], [scored])] == ["red"]
+
+
+@pytest.mark.parametrize(
+    ("question", "several"),
+    [("Name two towers.", True), ("Which towers stand in Paris?", True), ("Which tower stands in Paris?", False),
+     ("What is a tower?", False), ("Who were the builders?", True)],
+)  # fmt: skip
+def test_a_question_for_several(question: str, several: bool) -> None:
+    assert asks_for_several(question) is several
+
+
+@pytest.fixture
+def answering(docs: Path, index: Path, real_embedder: Any) -> Iterator[Callable[..., Rag]]:
+    (docs / "notes.txt").write_text(
+        "Backups run every night at 02:30. They are kept for 35 days in the Lisbon archive.\n"
+        "Maria Keller wrote the restore guide in 2019.\n"
+    )
+    made: list[Rag] = []
+
+    def make(reader: Any, **settings: Any) -> Rag:
+        rag = Rag.open(docs=docs, store__path=index, **settings)
+        rag._parts["embedder"] = real_embedder
+        rag._parts["passage_reader"] = reader
+        rag.sync()
+        made.append(rag)
+        return rag
+
+    yield make
+    for rag in made:
+        rag._parts.pop("embedder")
+        rag.close()
+
+
+def test_a_short_answer_then_its_sentence(answering: Callable[..., Rag]) -> None:
+    answer = answering(ScriptedReader({"35 days": 6.0})).ask("How many days are backups kept?")
+    assert answer.text.splitlines()[0] == "35 days [1]"
+    assert answer.text.splitlines()[1].startswith("They are kept for 35 days")
+    assert [(s.text, s.number) for s in answer.short] == [("35 days", 1)]
+    assert {"35 days", "They are kept for 35 days in the Lisbon archive."} <= {c.quote for c in answer.citations}
+    assert all(c.verified for c in answer.citations)
+    assert answer.to_dict()["short"] == [{"text": "35 days", "number": 1}]
+
+
+def test_where_reader_and_sentences_disagree_both_are_shown(answering: Callable[..., Rag]) -> None:
+    answer = answering(ScriptedReader({"Maria Keller": 6.0})).ask("How many days are backups kept?")
+    assert answer.text.startswith("Maria Keller [1]\nMaria Keller wrote")
+    assert "35 days" in answer.text
+
+
+def test_without_weights_sentences_answer_and_it_is_said(answering: Callable[..., Rag], tmp_path: Path) -> None:
+    rag = answering(PassageReader(tmp_path, tmp_path / "none"))
+    answer = rag.ask("How many days are backups kept?")
+    assert "35 days" in answer.statements[0].text
+    assert not answer.short
+    assert answer.generator == "extractive (its reader isn't installed)"
+
+
+def test_the_reader_can_be_switched_off(answering: Callable[..., Rag]) -> None:
+    reader = ScriptedReader({"35 days": 6.0})
+    answer = answering(reader, generate__reader="none").ask("How many days are backups kept?")
+    assert answer.generator == "extractive"
+    assert not answer.short
+    assert not reader.asked
+
+
+# ---- how it is taught -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lesson() -> Any:
+    """Questions whose answer is the token behind the one that they name."""
+    from data import NEGATIVES, Examples
+
+    rng = np.random.default_rng(0)
+    n, length = 60, 12
+    passages = np.stack([rng.permutation(np.arange(4, 4 + length + 8))[:length] for _ in range(n)]).astype(np.int32)
+    at = rng.integers(0, length - 1, n)
+    questions = passages[np.arange(n), at]
+    negatives = np.stack([rng.permutation(np.delete(np.arange(n), i))[:NEGATIVES] for i in range(n)])
+    aside = np.arange(n) >= 50
+    ends = np.arange(1, n + 1)
+    return Examples(
+        passages.ravel(),
+        ends * length,
+        questions,
+        ends,
+        np.arange(n),
+        at + 1,
+        at + 1,
+        negatives.astype(np.int32),
+        aside,
+    )
+
+
+CONFIG = {
+    "seed": 3, "negatives": 0.5, "max_tokens": 40, "max_question": 8, "batch_passages": 8, "learning_rate": 3e-3,
+    "head_learning_rate": 1e-2, "weight_decay": 0.0, "warmup_steps": 3, "decay_share": 0.25, "save_every": 10,
+    "weights": {"span": 1.0, "answerable": 0.5, "relevance": 0.5},
+}  # fmt: skip
+
+
+def test_thirty_steps_teach_something_and_can_be_cut_in_two(base: Path, lesson: Any, tmp_path: Path) -> None:
+    import torch
+    from model import Batch, Reader, loss
+    from train import batches, train
+
+    def start() -> Any:
+        return Reader.start_from(str(base), dropout=0.0)
+
+    def current(model: Any) -> float:
+        rows, pairs = next(batches(lesson, CONFIG))
+        with torch.inference_mode():
+            batch = Batch.of(rows, pairs)
+            return float(loss(model(batch), batch, CONFIG["weights"]))
+
+    (whole, cut) = (tmp_path / "whole", tmp_path / "cut")
+    whole.mkdir(), cut.mkdir()
+    once = start()
+    before = current(once)
+    train(once, lesson, CONFIG, 30, whole, "cpu")
+    assert current(once) < 0.9 * before
+    # Killed after 10 steps of the 30, whose state was kept: the rest is the same as if it hadn't been.
+    state = torch.load(whole / "last.pt", weights_only=True)
+    assert state["step"] == 30
+
+    class Killed(Exception): ...
+
+    import train as module
+
+    real = module.save
+
+    def save(model: Any, optimizer: Any, file: Path, step: int, falls_at: int) -> None:
+        real(model, optimizer, file, step, falls_at)
+        if step == 10:
+            raise Killed
+
+    module.save = save
+    try:
+        with pytest.raises(Killed):
+            train(start(), lesson, CONFIG, 30, cut, "cpu")
+    finally:
+        module.save = real
+    twice = start()
+    train(twice, lesson, CONFIG, 30, cut, "cpu")
+    for name, value in once.state_dict().items():
+        assert torch.allclose(value, twice.state_dict()[name], atol=1e-5), name
+
+
+def test_a_longer_run_goes_on_before_the_rate_fell(base: Path, lesson: Any, tmp_path: Path) -> None:
+    import torch
+    from model import Reader
+    from train import resume, train
+
+    train(Reader.start_from(str(base), dropout=0.0), lesson, CONFIG, 20, tmp_path, "cpu")
+    model = Reader.start_from(str(base), dropout=0.0)
+    optimizer = torch.optim.AdamW([{"params": list(model.parameters()), "top": 1.0}])
+    before = torch.load(tmp_path / "before_decay.pt", weights_only=True)
+    assert before["step"] == 15
+    with pytest.raises(ValueError, match="group"):  # other groups than in training: it did choose a file to load
+        resume(model, optimizer, tmp_path, falls_at=30)
+
+
+def test_windows_keep_the_answer() -> None:
+    from train import cut
+
+    rng = np.random.default_rng(0)
+    passage = np.arange(100)
+    for start in range(0, 96, 5):
+        window, a, b = cut(passage, start, start + 4, 20, rng)
+        assert len(window) == 20
+        assert list(window[a : b + 1]) == list(range(start, start + 5))
+    window, a, b = cut(passage, 10, 60, 20, rng)  # an answer longer than the room: as much of it as fits
+    assert (a, b) == (0, 19)

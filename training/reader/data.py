@@ -1,0 +1,204 @@
+"""The reader's examples: questions, passages, where the answer stands, and passages that look right but don't hold it.
+
+    python training/reader/data.py            # reads the sets of reader.yaml, writes .checkpoints/reader/examples.npz
+
+Hard negatives are what this project's own hybrid search (cosine and BM25, fused as rag.retrieve.fusion does) returns
+for a question over the paragraphs of all sets, less those that hold the answer's words. Whole articles at the end of
+squad-train-du are kept aside to choose models on; no set of docs/results.md is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))
+NEGATIVES = 4  # kept a question
+NEAREST = 24  # looked at
+WORDS = 80  # of a passage that are embedded: enough to find what is alike, in half the time
+
+
+@dataclass
+class Examples:
+    """Token ids without special tokens, laid end to end; `*_ends` cut them. All arrays of numpy.
+
+    gold: a question's own passage. start, end: first and last token of the answer in that passage, -1 where it isn't in
+    it. negatives: (questions, NEGATIVES) of passages, -1 where fewer were found. aside: kept to choose models on.
+    """
+
+    passages: np.ndarray
+    passage_ends: np.ndarray
+    questions: np.ndarray
+    question_ends: np.ndarray
+    gold: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    negatives: np.ndarray
+    aside: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.gold)
+
+    def question(self, i: int) -> np.ndarray:
+        return self.questions[self.question_ends[i - 1] if i else 0 : self.question_ends[i]]
+
+    def passage(self, i: int) -> np.ndarray:
+        return self.passages[self.passage_ends[i - 1] if i else 0 : self.passage_ends[i]]
+
+    def save(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
+
+    @staticmethod
+    def load(file: Path) -> Examples:
+        with np.load(file) as kept:
+            return Examples(**{f.name: kept[f.name] for f in fields(Examples)})
+
+
+@dataclass
+class Question:
+    text: str
+    context: str
+    answers: list[dict]  # {text, start}
+    aside: bool
+
+
+def read(config: dict, shared: Path) -> list[Question]:
+    """The questions of every set in the config, at most so many of each, in an order that the seed fixes."""
+    rng = np.random.default_rng(config["seed"])
+    kept_aside: set[str] = set()
+    found: list[Question] = []
+    for name, most in config["sets"].items():
+        file = shared / "train" / name / "spans.jsonl.xz"
+        if not file.is_file():
+            raise SystemExit(f"{file} is missing: the training sets of reader.yaml lie in ../shared/train")
+        with lzma.open(file, "rt", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        if name == config["aside"]["set"]:
+            first = next(i for i, r in enumerate(rows) if r["context"].startswith(config["aside"]["from"]))
+            kept_aside = {squeezed(r["context"]) for r in rows[first:]}
+            found += [Question(r["question"], r["context"], r["answers"], True) for r in rows[first:]]
+            rows = rows[:first]
+        rows = [r for r in rows if squeezed(r["context"]) not in kept_aside]
+        if most and len(rows) > most:
+            rows = [rows[i] for i in sorted(rng.choice(len(rows), most, replace=False))]
+        found += [Question(r["question"], r["context"], r["answers"], False) for r in rows]
+    return found
+
+
+def squeezed(text: str) -> str:
+    """Letters and digits only: one set has its paragraphs tokenised and in lower case."""
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+def answer_of(answers: list[dict]) -> dict | None:
+    """The one that most annotators gave; of those the shortest."""
+    texts = [a["text"] for a in answers]
+    return min(answers, key=lambda a: (-texts.count(a["text"]), len(a["text"]))) if answers else None
+
+
+def nearest(questions: list[str], passages: list[str], dense: bool = True) -> Iterator[list[int]]:
+    """For each question the nearest passages, best first, by this project's own search: dense and words, fused.
+    `dense` False: by words alone, which takes no embedding."""
+    from rag.config import Embed, Retrieve
+    from rag.embed import TextEmbedder
+    from rag.retrieve.fusion import convex, ranked, share_of_best
+    from rag.store.analyze import Analyzer
+    from rag.store.lexical import Lexical
+
+    weight = Retrieve().dense_weight
+    words = Lexical(None, Analyzer("english"))
+    words.change((), enumerate(passages))
+    if not dense:
+        yield from ([i for i, _ in words.search(question, NEAREST)] for question in questions)
+        return
+    embedder = TextEmbedder(Embed(threads=1))
+    print("embedding", len(passages), "passages and", len(questions), "questions", flush=True)
+    them = embedder.passage_vectors([" ".join(p.split()[:WORDS]) for p in passages])
+    asked = embedder.passage_vectors(questions)
+    for at in range(0, len(questions), 256):
+        cosines = asked[at : at + 256] @ them.T
+        near = np.argpartition(-cosines, NEAREST, axis=1)[:, :NEAREST]
+        for row, question in enumerate(questions[at : at + 256]):
+            likeness = {int(i): float(cosines[row, i]) for i in near[row]}
+            lexical = share_of_best(dict(words.search(question, NEAREST)))
+            yield ranked(convex(likeness, lexical, weight))[:NEAREST]
+
+
+def tokens_of(span: tuple[int, int], offsets: list[tuple[int, int]]) -> tuple[int, int] | None:
+    """First and last token that a span of characters touches."""
+    inside = [i for i, (a, b) in enumerate(offsets) if a < span[1] and b > span[0]]
+    return (inside[0], inside[-1]) if inside else None
+
+
+def prepare(config: dict, shared: Path, dense: bool = True) -> Examples:
+    from tokenizers import Tokenizer
+
+    from rag.config import Embed
+    from rag.embed.resolve import resolve_model
+
+    questions = read(config, shared)
+    places: dict[str, int] = {}
+    for q in questions:
+        places.setdefault(q.context, len(places))
+    passages = list(places)
+    tokenizer = Tokenizer.from_file(str(resolve_model(Embed().model).folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    coded = tokenizer.encode_batch(passages, add_special_tokens=False)
+    asked = tokenizer.encode_batch([q.text for q in questions], add_special_tokens=False)
+    folded = [p.casefold() for p in passages]
+    rng = np.random.default_rng(config["seed"] + 1)
+    negatives = np.full((len(questions), NEGATIVES), -1, np.int32)
+    spans = np.full((len(questions), 2), -1, np.int32)
+    near = nearest([q.text for q in questions], passages, dense)
+    for i, (q, hits) in enumerate(zip(questions, near, strict=True)):
+        own = places[q.context]
+        wanted = [a["text"].casefold() for a in q.answers]
+        others = [n for n in hits if n != own and not any(w in folded[n] for w in wanted)]
+        # Two of the very nearest, the others from further down: a passage that shares a word teaches too.
+        chosen = others[:2] + [int(n) for n in rng.permutation(others[2:])[: NEGATIVES - 2]]
+        negatives[i, : len(chosen)] = chosen
+        if answer := answer_of(q.answers):
+            at = (answer["start"], answer["start"] + len(answer["text"]))
+            spans[i] = tokens_of(at, coded[own].offsets) or (-1, -1)
+        if i % 5000 == 0:
+            print(i, "of", len(questions), flush=True)
+    return Examples(
+        np.concatenate([np.asarray(c.ids, np.int32) for c in coded]),
+        np.cumsum([len(c.ids) for c in coded]),
+        np.concatenate([np.asarray(a.ids, np.int32) for a in asked]),
+        np.cumsum([len(a.ids) for a in asked]),
+        np.asarray([places[q.context] for q in questions], np.int32),
+        spans[:, 0],
+        spans[:, 1],
+        negatives,
+        np.asarray([q.aside for q in questions]),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--words-only", action="store_true", help="hard negatives by BM25 alone: minutes instead of half an hour"
+    )
+    args = parser.parse_args()
+    config = yaml.safe_load((HERE / "reader.yaml").read_text(encoding="utf-8"))
+    examples = prepare(config, ROOT.parent / "shared", dense=not args.words_only)
+    file = ROOT / config["folder"] / "examples.npz"
+    examples.save(file)
+    print(len(examples), "questions,", int((examples.start < 0).sum()), "without an answer,", file)
+
+
+if __name__ == "__main__":
+    main()

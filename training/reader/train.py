@@ -1,0 +1,227 @@
+"""Teach all-MiniLM-L6-v2's encoder to read: where the answer stands, whether it is there, how relevant the passage is.
+
+    python training/reader/data.py                       # once: examples and hard negatives
+    python training/reader/train.py --steps 4000         # goes on where it stopped; --threads 1 leaves cores free
+    python training/reader/export.py                     # rag/models/reader.safetensors
+
+The learning rate is constant after a warm-up and falls to 0 over the last quarter of the steps. The state before it
+falls is kept: a later run with more --steps goes on from there, so training can be cut into sessions of any length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from model import Batch, Reader, best_spans, loss
+
+from data import HERE, ROOT, Examples
+
+BUCKET = 512  # questions sorted by length together: batches of like lengths have little padding
+
+
+def batches(examples: Examples, config: dict, skip: int = 0) -> Iterator[tuple[list[tuple], list[tuple[int, int]]]]:
+    """Rows and pairs of each step, for ever; the same for the same seed. `skip` so many steps."""
+    usable = np.flatnonzero(~examples.aside)
+    made, epoch = 0, 0
+    while True:
+        rng = np.random.default_rng([config["seed"], epoch])
+        order = rng.permutation(usable)
+        for at in range(0, len(order), BUCKET):
+            part = order[at : at + BUCKET]
+            part = part[np.argsort([len(examples.passage(examples.gold[i])) for i in part], kind="stable")]
+            with_negative = rng.random(len(part)) < config["negatives"]
+            groups, held = [[]], 0
+            for i, negative in zip(part, with_negative, strict=True):
+                size = 1 + bool(negative and examples.negatives[i, 0] >= 0)
+                if held + size > config["batch_passages"]:
+                    groups.append([])
+                    held = 0
+                groups[-1].append((int(i), size > 1))
+                held += size
+            for g in rng.permutation(len(groups)):
+                made += 1
+                if made > skip:
+                    yield rows_of(examples, groups[g], config, np.random.default_rng([config["seed"], epoch, made]))
+        epoch += 1
+
+
+def rows_of(examples: Examples, group: list[tuple[int, bool]], config: dict, rng: np.random.Generator):
+    rows, pairs = [], []
+    longest = max(len(examples.passage(examples.gold[i])) for i, _ in group)
+    for i, negative in group:
+        question = examples.question(i)[: config["max_question"]]
+        room = min(config["max_tokens"] - len(question) - 3, longest)
+        rows.append((question, *cut(examples.passage(examples.gold[i]), examples.start[i], examples.end[i], room, rng)))
+        if negative:
+            kept = examples.negatives[i][examples.negatives[i] >= 0]
+            rows.append((question, *cut(examples.passage(kept[rng.integers(len(kept))]), -1, -1, room, rng)))
+            pairs.append((len(rows) - 2, len(rows) - 1))
+    return rows, pairs
+
+
+def cut(passage: np.ndarray, start: int, end: int, room: int, rng: np.random.Generator):
+    """A window of the passage with the answer somewhere in it."""
+    if len(passage) <= room:
+        return passage, int(start), int(end)
+    lowest, highest = (0, len(passage) - room)
+    if start >= 0:
+        end = min(end, start + room - 1)
+        lowest, highest = max(0, end - room + 1), min(start, highest)
+    at = int(rng.integers(lowest, max(highest, lowest) + 1))
+    return passage[at : at + room], (int(start) - at if start >= 0 else -1), (int(end) - at if start >= 0 else -1)
+
+
+def rate(step: int, steps: int, config: dict) -> float:
+    falls = steps * config["decay_share"]
+    return min(1.0, (step + 1) / config["warmup_steps"], (steps - step) / max(falls, 1))
+
+
+def check(model: Reader, examples: Examples, config: dict, device: str, most: int = 400) -> dict[str, float]:
+    """On the articles kept aside: is the predicted span the gold one (token overlap F1), does the gold passage beat its
+    first negative, AUROC of answerable between the two."""
+    from sklearn.metrics import roc_auc_score
+
+    aside = np.flatnonzero(examples.aside & (examples.negatives[:, 0] >= 0) & (examples.start >= 0))
+    aside = aside[np.linspace(0, len(aside) - 1, min(most, len(aside))).astype(int)]
+    rng = np.random.default_rng(0)
+    f1, first, there = [], [], []
+    model.eval()
+    for at in range(0, len(aside), 8):
+        rows = []
+        for i in aside[at : at + 8]:
+            question = examples.question(i)[: config["max_question"]]
+            room = config["max_tokens"] - len(question) - 3
+            rows.append(
+                (question, *cut(examples.passage(examples.gold[i]), examples.start[i], examples.end[i], room, rng))
+            )
+            rows.append((question, *cut(examples.passage(examples.negatives[i, 0]), -1, -1, room, rng)))
+        batch = Batch.of(rows, device=device)
+        with torch.inference_mode():
+            start, end, judged = (o.cpu().numpy() for o in model(batch))
+        for row in range(0, len(rows), 2):
+            a, b, _ = best_spans(start[row], end[row])
+            c, d = int(batch.start[row]), int(batch.end[row])
+            both = max(0, min(b, d) - max(a, c) + 1)
+            f1.append(2 * both / (b - a + d - c + 2))
+        first += list(judged[::2, 1] > judged[1::2, 1])
+        there += list(judged[:, 0])
+    model.train()
+    right = np.tile([1, 0], len(aside))
+    return {
+        "token_f1": round(100 * float(np.mean(f1)), 2),
+        "gold_first": round(100 * float(np.mean(first)), 2),
+        "answerable_auroc": round(100 * float(roc_auc_score(right, there)), 2),
+        "n": len(aside),
+    }
+
+
+def train(model: Reader, examples: Examples, config: dict, steps: int, folder: Path, device: str) -> None:
+    """`steps` in all, counted from the very first run."""
+    heads = [*model.span.parameters(), *model.judge.parameters()]
+    body = [p for p in model.encoder.parameters() if p.requires_grad]
+    groups = [
+        {
+            "params": [p for p in body if p.ndim > 1],
+            "top": config["learning_rate"],
+            "weight_decay": config["weight_decay"],
+        },
+        {"params": [p for p in body if p.ndim < 2], "top": config["learning_rate"], "weight_decay": 0.0},
+        {"params": heads, "top": config["head_learning_rate"], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config["learning_rate"], betas=(0.9, 0.98))
+    falls_at = steps - int(steps * config["decay_share"])
+    done = resume(model, optimizer, folder, falls_at)
+    log = (folder / "log.jsonl").open("a", encoding="utf-8")
+    began, losses, seen = time.time(), [], 0
+    autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
+    model.train()
+    for step, (rows, pairs) in enumerate(batches(examples, config, skip=done), done):
+        if step >= steps:
+            break
+        if step == falls_at:
+            save(model, optimizer, folder / "before_decay.pt", step, falls_at)
+        for group in optimizer.param_groups:
+            group["lr"] = group["top"] * rate(step, steps, config)
+        batch = Batch.of(rows, pairs, device)
+        with autocast:
+            outputs = model(batch)
+        value = loss(outputs, batch, config["weights"])
+        value.backward()
+        torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(float(value.detach()))
+        seen += len(rows)
+        if (step + 1) % 50 == 0:
+            line = {
+                "step": step + 1,
+                "loss": round(float(np.mean(losses)), 4),
+                "per_s": round(seen / (time.time() - began), 2),
+            }
+            if (step + 1) % 500 == 0:
+                line |= check(model, examples, config, device)
+            print(line, flush=True)
+            print(json.dumps(line), file=log, flush=True)
+            losses = []
+        if (step + 1) % config["save_every"] == 0:
+            save(model, optimizer, folder / "last.pt", step + 1, falls_at)
+    if done < steps:
+        save(model, optimizer, folder / "last.pt", steps, falls_at)
+    print(check(model, examples, config, device, 2000), flush=True)
+
+
+def save(model: Reader, optimizer: torch.optim.Optimizer, file: Path, step: int, falls_at: int) -> None:
+    state = {"falls_at": falls_at, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+    torch.save(state, file.with_suffix(".part"))
+    file.with_suffix(".part").replace(file)  # a kill while saving leaves the last whole one
+
+
+def resume(model: Reader, optimizer: torch.optim.Optimizer, folder: Path, falls_at: int) -> int:
+    """Load the newest state whose learning rate hadn't fallen yet, and say at which step it was."""
+    for file in (folder / "last.pt", folder / "before_decay.pt"):
+        if not file.is_file():
+            continue
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        if state["step"] > state["falls_at"] != falls_at:
+            continue  # of a shorter run, whose rate fell earlier
+        model.load_state_dict(state["model"])
+        tops = [group["top"] for group in optimizer.param_groups]
+        optimizer.load_state_dict(state["optimizer"])
+        for group, top in zip(optimizer.param_groups, tops, strict=True):
+            group["top"] = top
+        print("going on at step", state["step"], "of", file.name, flush=True)
+        return int(state["step"])
+    return 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=HERE / "reader.yaml")
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=0, help="0: all cores")
+    args = parser.parse_args()
+    config = yaml.safe_load(args.config.read_text(encoding="utf-8"))
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    from rag.config import Embed
+    from rag.embed.resolve import resolve_model
+
+    folder = ROOT / config["folder"]
+    examples = Examples.load(folder / "examples.npz")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = Reader.start_from(str(resolve_model(Embed().model).folder), config["dropout"], config["seed"]).to(device)
+    train(model, examples, config, args.steps, folder, device)
+
+
+if __name__ == "__main__":
+    main()
