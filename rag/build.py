@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rag.config import Config, load_config
 from rag.errors import ConfigError, IndexMissing, QueryError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
     from langchain_core.retrievers import BaseRetriever
+    from langchain_core.tools import BaseTool
     from langchain_text_splitters import TextSplitter
     from numpy.typing import NDArray
 
@@ -288,6 +289,48 @@ class Rag:
         from rag.langchain import RagRetriever
 
         return RagRetriever(rag=self, k=k, filter=filter, settings=settings)
+
+    def as_tool(
+        self,
+        kind: Literal["search", "ask"] = "search",
+        *,
+        k: int | None = None,
+        filter: Filters = None,
+        name: str | None = None,
+        description: str | None = None,
+        **settings: Any,
+    ) -> BaseTool:
+        """A tool for a LangChain agent: `search` gives its model passages to cite, `ask` a finished, checked answer.
+
+        `filter` bounds what every call may find; the agent's own path and type only narrow it. `name` and
+        `description` are what the agent's model reads; `settings` are those of section `retrieve`.
+        """
+        from rag.langchain import AskTool, SearchTool
+
+        if kind not in ("search", "ask"):
+            raise QueryError(f"there is no tool {kind!r}", "choices: search, ask")
+        told = {key: text for key, text in (("name", name), ("description", description)) if text}
+        tool = SearchTool if kind == "search" else AskTool
+        return tool(rag=self, k=k, filter=filter, settings=settings, **told)
+
+    def as_chat_model(
+        self, *, documents: bool = True, k: int | None = None, filter: Filters = None, **settings: Any
+    ) -> BaseChatModel:
+        """A LangChain chat model that answers from the documents, with citations in `response_metadata`.
+
+        `documents` False: the configured language model alone, for a program's own prompts. Raises ConfigError where
+        there is none.
+        """
+        from rag.langchain import GeneratorChatModel, RagChatModel
+
+        if documents:
+            return RagChatModel(rag=self, k=k, filter=filter, settings=settings)
+        if self.generator is None:
+            raise ConfigError(
+                "the extractive generator writes nothing without documents",
+                "choose a language model: generate.kind in config.yaml, or llm=… in Rag.open",
+            )
+        return GeneratorChatModel(rag=self)
 
     def as_embeddings(self) -> Embeddings:
         """The embedder as LangChain `Embeddings`."""
