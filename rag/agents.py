@@ -145,7 +145,7 @@ def problems(error: ValidationError, arguments: type[BaseModel]) -> str:
                 told.append(f"{name} is missing")
             case _:
                 told.append(f"{name} is {_short(each['input'])}: {each['msg']}")
-    return f"{'; '.join(told)}\narguments: {', '.join(arguments.model_fields)}"
+    return f"{'; '.join(told)}\narguments: {', '.join(arguments.model_fields) or 'none'}"
 
 
 def _short(value: Any, most: int = 80) -> str:

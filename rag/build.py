@@ -282,6 +282,26 @@ class Rag:
         except ValueError as error:
             raise QueryError(str(error), "`rag get FILE` without a line prints all of it") from None
 
+    def neighbours(self, chunk_id: str, before: int = 1, after: int = 1) -> list[Passage]:
+        """The chunk that a passage came from with those around it, in reading order. They are numbered as in the file,
+        from 1; nothing was searched, so their score is 0. Raises QueryError for an id that the index doesn't know."""
+        catalog = self._any_reader.catalog
+        with catalog.snapshot() as generation:
+            content_id = catalog.content_of_chunk(chunk_id)
+            content = catalog.contents([content_id], generation).get(content_id) if content_id is not None else None
+            if content is None:
+                raise QueryError(f"no chunk {chunk_id[:80]!r} in the index", "its file may have changed: search again")
+            chunks = catalog.chunks_of(content.id)
+        at = next(i for i, c in enumerate(chunks) if c.key == chunk_id)
+        first, (path, *others) = max(0, at - before), content.paths
+        return [
+            Passage(
+                n, c.key, path, content.kind, c.chunk.span, c.chunk.text, c.chunk.location, 0.0,
+                title=content.title, also_in=tuple(others),
+            )
+            for n, c in enumerate(chunks[first : at + after + 1], first + 1)
+        ]  # fmt: skip
+
     # ---- LangChain ----------------------------------------------------------------------------------------
 
     def as_retriever(self, k: int | None = None, filter: Filters = None, **settings: Any) -> BaseRetriever:

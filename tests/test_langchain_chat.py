@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes_embed import open_rag
-from fakes_models import llama
+from fakes_models import Scripted, llama
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -179,33 +179,6 @@ def test_another_model_for_one_call_is_refused(rag: Rag) -> None:
 
 
 # ---- the model alone ---------------------------------------------------------------------------------------------
-
-
-class Scripted:
-    """A generator that writes `words` and counts characters; `after` is called with each word's number."""
-
-    name, context_window, max_new_tokens = "scripted", 1000, 100
-
-    def __init__(self, *words: str) -> None:
-        self.words, self.got, self.stopped = words, [], threading.Event()
-        self.after: Any = lambda number: None
-
-    def count(self, messages: Sequence[Message]) -> int:
-        return sum(len(m.content) for m in messages)
-
-    def count_text(self, text: str) -> int:
-        return len(text)
-
-    def stream(self, messages: Sequence[Message], *, cancel: threading.Event | None = None) -> Iterator[str]:
-        self.got = list(messages)
-        try:
-            for number, word in enumerate(self.words):
-                if cancel and cancel.is_set():
-                    return
-                yield word
-                self.after(number)
-        finally:
-            self.stopped.set()
 
 
 def scripted(rag: Rag, *words: str) -> tuple[Scripted, GeneratorChatModel]:
