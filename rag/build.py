@@ -249,6 +249,7 @@ class Rag:
 
     def source(self, path: str) -> Source:
         """A file's text as it was loaded, with its map of pages, lines and headings."""
+        path = path.encode("utf-8", "replace").decode()  # half a character is in no name, and SQLite takes none
         catalog = self._any_reader.catalog
         with catalog.snapshot() as generation:
             row = catalog.file_at(path, generation)
@@ -285,6 +286,7 @@ class Rag:
     def neighbours(self, chunk_id: str, before: int = 1, after: int = 1) -> list[Passage]:
         """The chunk that a passage came from with those around it, in reading order. They are numbered as in the file,
         from 1; nothing was searched, so their score is 0. Raises QueryError for an id that the index doesn't know."""
+        chunk_id = chunk_id.encode("utf-8", "replace").decode()
         catalog = self._any_reader.catalog
         with catalog.snapshot() as generation:
             content_id = catalog.content_of_chunk(chunk_id)

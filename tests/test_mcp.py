@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -337,7 +338,7 @@ async def test_get_never_leaves_the_index(rag: Rag, path: str) -> None:
     async with Client(make_server(Library(rag))) as client:
         result = await call(client, "get", path=path)
         assert result.is_error
-        assert text(result).startswith(f"no file {path} in the index")
+        assert text(result) == f"no file {path} in the index\n`list_files` shows the files"
         assert result.structured_content is None
 
 
@@ -499,9 +500,37 @@ def test_nonsense_is_refused_and_the_server_lives(rag: Rag) -> None:
         asyncio.run(_finds_copper(url))
 
 
+def test_half_a_character_is_no_name(rag: Rag) -> None:
+    """JSON can hold one; Python's strings too; SQLite and UTF-8 can't."""
+    version = "2026-07-28"
+    meta = {"io.modelcontextprotocol/protocolVersion": version, "io.modelcontextprotocol/clientCapabilities": {}}
+    headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    headers |= {"MCP-Protocol-Version": version, "Mcp-Method": "tools/call"}
+    calls = {"get": {"path": "\ud800"}, "neighbours": {"chunk_id": "\ud800"}, "search": {"query": "\ud800"}}
+    with http(Library(rag)) as url, httpx.Client() as client:
+        for name, arguments in calls.items():
+            body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+            params = {"_meta": meta, "name": name, "arguments": arguments}
+            sent = json.dumps({**body, "params": params}).encode()
+            told = client.post(url, content=sent, headers={**headers, "Mcp-Name": name}).json()["result"]
+            assert told["isError"]
+            assert "bug" not in told["content"][0]["text"]
+
+
 async def _finds_copper(url: str) -> None:
     async with Client(url) as client:
         assert (await fields(client, "search", query="copper"))["passages"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_server_told_to_stop_waits_for_no_idle_client(mode: str, rag: Rag) -> None:
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(http(Library(rag)))
+        async with Client(url, mode=mode) as client:
+            assert (await fields(client, "status"))["files"] == 5
+            told = httpx.get(url, headers={"Accept": "text/event-stream"})
+            assert (told.status_code, told.headers["Allow"]) == (405, "POST, DELETE")
+            await asyncio.to_thread(stack.close)  # asserts that the server has ended
 
 
 # ---- stdio -----------------------------------------------------------------------------------------------------
@@ -611,6 +640,21 @@ async def test_a_first_sync_that_fails_is_told(tmp_path: Path) -> None:
             assert result.is_error
             assert "holds no file that can be read" in text(result)
         first.stop()
+
+
+async def test_an_index_whose_next_sync_fails_still_answers(tmp_path: Path) -> None:
+    docs = write(tmp_path / "docs", metals_txt=METAL)
+    with open_rag(docs, tmp_path / "index") as rag:
+        rag.sync()
+        (docs / "metals.txt").unlink()
+        first = FirstSync(rag)
+        first.start()
+        await asyncio.to_thread(wait_until, lambda: not first.running)
+        async with Client(make_server(Library(rag, preparing=first))) as client:
+            assert (await fields(client, "search", query="copper"))["passages"]
+            told = await fields(client, "status")
+    assert not told["syncing"]
+    assert "holds no file that can be read" in told["sync_error"]
 
 
 async def test_during_a_sync_the_last_one_answers(tmp_path: Path) -> None:

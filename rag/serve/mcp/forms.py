@@ -141,6 +141,7 @@ class StatusResult(BaseModel):
     embedding: str
     generator: str
     syncing: bool = Field(description="A sync by this server is running.")
+    sync_error: str | None = Field(description="Why the sync that this server began with failed.")
 
 
 class SyncResult(BaseModel):

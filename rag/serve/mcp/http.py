@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from rag.serve.mcp.server import make_server
@@ -20,7 +22,7 @@ from rag.serve.mcp.tools import Library
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 MOST_BYTES = 1 << 20  # of a request
-MOST_SESSIONS = 200  # clients of the protocol before 2026 hold one each
+MOST_SESSIONS = 1000  # clients of the protocol before 2026 hold one each
 IDLE_S = 1800.0  # a session nobody used for so long is forgotten; its client starts another
 
 
@@ -35,6 +37,7 @@ class McpApp:
             security.allowed_hosts += [host, f"{host}:*"]
             origins = [f"{scheme}://{host}" for scheme in ("http", "https")]
             security.allowed_origins += [*origins, *(f"{origin}:*" for origin in origins)]
+        self._security = TransportSecurityMiddleware(security)
         self._manager = StreamableHTTPSessionManager(
             make_server(library),
             security_settings=security,
@@ -47,4 +50,11 @@ class McpApp:
         return self._manager.run()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._manager.handle_request(scope, receive, send)
+        if scope["method"] != "GET":
+            await self._manager.handle_request(scope, receive, send)
+            return
+        # The older protocol lets a client hold a stream open for what a server says unasked. This one never does, and
+        # such streams would keep a server that is told to stop from stopping.
+        refused = await self._security.validate_request(Request(scope))
+        answer = refused or Response("no stream here: POST", status_code=405, headers={"Allow": "POST, DELETE"})
+        await answer(scope, receive, send)

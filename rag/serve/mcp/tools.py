@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from rag import agents
 from rag.build import Rag
-from rag.errors import Cancelled
+from rag.errors import Cancelled, RagError
 from rag.prompt import MARKER_NOTICE, fresh_marker, one_line
 from rag.serve.mcp import forms
 from rag.types import Answer, SyncReport
@@ -39,6 +39,8 @@ def at_once(cancel: threading.Event) -> Iterator[None]:
 class Preparing(Protocol):
     @property
     def running(self) -> bool: ...
+    @property
+    def error(self) -> RagError | None: ...
     def wait(self, tell: Tell, cancel: threading.Event) -> None: ...
 
 
@@ -209,11 +211,13 @@ def status(call: Call, args: forms.Nothing) -> tuple[str, BaseModel]:
         embedding=str(body["embedding"]["model"]),
         generator="extractive" if generate.kind == "extractive" else str(generate.model),
         syncing=preparing is not None and preparing.running,
+        sync_error=agents.error_text(preparing.error) if preparing and preparing.error else None,
     )
     lines = [one_line(f"{f.file}: {f.reason}") for f in result.not_indexed]
     head = (
         f"{result.files} files with text, {result.chunks} chunks, {result.characters:,} characters; "
         f"{sum(bool(f.reason) for f in files)} files not indexed. {'A sync is running. ' if result.syncing else ''}"
+        f"{f'The last sync failed: {result.sync_error}. ' if result.sync_error else ''}"
         f"Answers: {result.generator}."
     )
     return (_fenced(fresh_marker(lines), head, lines) if lines else head), result
