@@ -325,15 +325,16 @@ class Rag:
         """A tool for a LangChain agent: `search` gives its model passages to cite, `ask` a finished, checked answer.
 
         `filter` bounds what every call may find; the agent's own path and type only narrow it. `name` and
-        `description` are what the agent's model reads; `settings` are those of section `retrieve`.
+        `description` are what the agent's model reads; `settings` are those of section `retrieve`. Raises QueryError.
         """
+        from rag.agents import narrowed
         from rag.langchain import AskTool, SearchTool
 
         if kind not in ("search", "ask"):
             raise QueryError(f"there is no tool {kind!r}", "choices: search, ask")
         told = {key: text for key, text in (("name", name), ("description", description)) if text}
         tool = SearchTool if kind == "search" else AskTool
-        return tool(rag=self, k=k, filter=filter, settings=settings, **told)
+        return tool(rag=self, k=k, filter=narrowed(filter, None, None), settings=settings, **told)
 
     def as_chat_model(
         self, *, documents: bool = True, k: int | None = None, filter: Filters = None, **settings: Any

@@ -154,6 +154,8 @@ def test_name_description_and_settings_are_the_programs(rag: Rag) -> None:
     assert len(call(tool, query="copper iron", k=2).artifact) == 2
     with pytest.raises(QueryError, match="there is no tool 'write'"):
         rag.as_tool("write")  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match="no field 'size'"):
+        rag.as_tool(filter="size=3")  # now, not when an agent calls it
 
 
 # ---- errors ------------------------------------------------------------------------------------------------------
