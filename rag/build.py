@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rag.config import Config, load_config
 from rag.errors import ConfigError, IndexMissing, QueryError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
     from langchain_core.retrievers import BaseRetriever
+    from langchain_core.tools import BaseTool
     from langchain_text_splitters import TextSplitter
     from numpy.typing import NDArray
 
@@ -249,6 +250,7 @@ class Rag:
 
     def source(self, path: str) -> Source:
         """A file's text as it was loaded, with its map of pages, lines and headings."""
+        path = path.encode("utf-8", "replace").decode()  # half a character is in no name, and SQLite takes none
         catalog = self._any_reader.catalog
         with catalog.snapshot() as generation:
             row = catalog.file_at(path, generation)
@@ -282,6 +284,27 @@ class Rag:
         except ValueError as error:
             raise QueryError(str(error), "`rag get FILE` without a line prints all of it") from None
 
+    def neighbours(self, chunk_id: str, before: int = 1, after: int = 1) -> list[Passage]:
+        """The chunk that a passage came from with those around it, in reading order. They are numbered as in the file,
+        from 1; nothing was searched, so their score is 0. Raises QueryError for an id that the index doesn't know."""
+        chunk_id = chunk_id.encode("utf-8", "replace").decode()
+        catalog = self._any_reader.catalog
+        with catalog.snapshot() as generation:
+            content_id = catalog.content_of_chunk(chunk_id)
+            content = catalog.contents([content_id], generation).get(content_id) if content_id is not None else None
+            if content is None:
+                raise QueryError(f"no chunk {chunk_id[:80]!r} in the index", "its file may have changed: search again")
+            chunks = catalog.chunks_of(content.id)
+        at = next(i for i, c in enumerate(chunks) if c.key == chunk_id)
+        first, (path, *others) = max(0, at - before), content.paths
+        return [
+            Passage(
+                n, c.key, path, content.kind, c.chunk.span, c.chunk.text, c.chunk.location, 0.0,
+                title=content.title, also_in=tuple(others),
+            )
+            for n, c in enumerate(chunks[first : at + after + 1], first + 1)
+        ]  # fmt: skip
+
     # ---- LangChain ----------------------------------------------------------------------------------------
 
     def as_retriever(self, k: int | None = None, filter: Filters = None, **settings: Any) -> BaseRetriever:
@@ -289,6 +312,49 @@ class Rag:
         from rag.langchain import RagRetriever
 
         return RagRetriever(rag=self, k=k, filter=filter, settings=settings)
+
+    def as_tool(
+        self,
+        kind: Literal["search", "ask"] = "search",
+        *,
+        k: int | None = None,
+        filter: Filters = None,
+        name: str | None = None,
+        description: str | None = None,
+        **settings: Any,
+    ) -> BaseTool:
+        """A tool for a LangChain agent: `search` gives its model passages to cite, `ask` a finished, checked answer.
+
+        `filter` bounds what every call may find; the agent's own path and type only narrow it. `name` and
+        `description` are what the agent's model reads; `settings` are those of section `retrieve`. Raises QueryError.
+        """
+        from rag.agents import narrowed
+        from rag.langchain import AskTool, SearchTool
+
+        if kind not in ("search", "ask"):
+            raise QueryError(f"there is no tool {kind!r}", "choices: search, ask")
+        told = {key: text for key, text in (("name", name), ("description", description)) if text}
+        tool = SearchTool if kind == "search" else AskTool
+        return tool(rag=self, k=k, filter=narrowed(filter, None, None), settings=settings, **told)
+
+    def as_chat_model(
+        self, *, documents: bool = True, k: int | None = None, filter: Filters = None, **settings: Any
+    ) -> BaseChatModel:
+        """A LangChain chat model that answers from the documents, with citations in `response_metadata`.
+
+        `documents` False: the configured language model alone, for a program's own prompts. Raises ConfigError where
+        there is none.
+        """
+        from rag.langchain import GeneratorChatModel, RagChatModel
+
+        if documents:
+            return RagChatModel(rag=self, k=k, filter=filter, settings=settings)
+        if self.generator is None:
+            raise ConfigError(
+                "the extractive generator writes nothing without documents",
+                "choose a language model: generate.kind in config.yaml, or llm=… in Rag.open",
+            )
+        return GeneratorChatModel(rag=self)
 
     def as_embeddings(self) -> Embeddings:
         """The embedder as LangChain `Embeddings`."""

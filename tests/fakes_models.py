@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from rag.types import Message
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -100,6 +102,33 @@ def bert(folder: Path) -> Path:
     return _save(BertModel(config), tok, folder)
 
 
+class Scripted:
+    """A generator that writes `words` and counts characters; `after` is called with each word's number."""
+
+    name, context_window, max_new_tokens = "scripted", 1000, 100
+
+    def __init__(self, *words: str) -> None:
+        self.words, self.got, self.stopped = words, [], threading.Event()
+        self.after: Any = lambda number: None
+
+    def count(self, messages: Sequence[Message]) -> int:
+        return sum(len(m.content) for m in messages)
+
+    def count_text(self, text: str) -> int:
+        return len(text)
+
+    def stream(self, messages: Sequence[Message], *, cancel: threading.Event | None = None) -> Iterator[str]:
+        self.got = list(messages)
+        try:
+            for number, word in enumerate(self.words):
+                if cancel and cancel.is_set():
+                    return
+                yield word
+                self.after(number)
+        finally:
+            self.stopped.set()
+
+
 def _save(model: Any, tok: Any, folder: Path) -> Path:
     model.save_pretrained(folder)
     tok.save_pretrained(folder)
@@ -127,6 +156,7 @@ class Server:
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     streamed: int = 0  # words written so far
+    left: threading.Event = field(default_factory=threading.Event)  # a client has left in the middle
 
 
 @contextmanager
@@ -159,7 +189,8 @@ def openai_server(*replies: Reply) -> Iterator[Server]:
             self.end_headers()
             try:
                 self._stream(reply)
-            except OSError:  # the client left
+            except OSError:
+                state.left.set()
                 self.close_connection = True
 
         def _stream(self, reply: Reply) -> None:

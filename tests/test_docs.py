@@ -71,7 +71,7 @@ def papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ---- what is shown is what happens -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "docs/python.md"], ids=name_of)
+@pytest.mark.parametrize("page", [README, ROOT / "docs/python.md", ROOT / "docs/agents.md"], ids=name_of)
 def test_python_blocks_run_and_print_what_they_say(page: Path, papers: Path) -> None:
     """All blocks of a page share one namespace. A `text` block behind one is what it prints."""
     namespace: dict[str, Any] = {"__name__": "docs"}

@@ -363,6 +363,11 @@ class Catalog:
         with self._lock:
             return [_chunk_row(r) for r in self._db.execute(query, (content_id,))]
 
+    def content_of_chunk(self, key: str) -> int | None:
+        with self._lock:
+            row = self._db.execute("SELECT content_id FROM chunks WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
     def contents(self, content_ids: Iterable[int], generation: int) -> dict[int, ContentRow]:
         """Those that `generation` sees, with the paths of the files that hold them."""
         result: dict[int, ContentRow] = {}

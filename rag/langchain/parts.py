@@ -1,7 +1,4 @@
-"""What a LangChain program needs of us: our parts as subclasses of LangChain's own narrow interfaces.
-
-Loaded only when asked for (`Rag.as_retriever()` and its like), so the product itself doesn't pay for the import.
-"""
+"""The retriever and the embeddings as LangChain's own."""
 
 from __future__ import annotations
 
