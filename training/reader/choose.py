@@ -1,0 +1,133 @@
+"""Choose what goes around the reader: reranking's weight, a short answer's weights, the confidence.
+
+    python training/reader/choose.py [--questions 400]
+
+On the articles of squad-train-du that the reader was not taught on. 30 % of the paragraphs are kept out of the index,
+so their questions are unanswerable though on the topic. The confidence is fitted on the first half of the questions
+(by article) and reported on the second. No set of docs/results.md is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import folder_of, open_rag
+from extractive import load
+
+from rag.answer import evidence
+from rag.evaluate.answers import exact_match, f1
+from rag.generate import short
+from rag.read.rerank import sigmoid
+
+HERE = Path(__file__).resolve().parent
+DEPTH = 20
+
+
+def collect(rag, questions, held_out) -> list[dict]:
+    rows = []
+    for n, q in enumerate(questions):
+        found = rag.retrieve(q["question"], k=DEPTH)
+        readings = rag.passage_reader.read(q["question"], [p.text for p in found.passages])
+        file = f"{q['paragraph']:05d}.txt"
+        gold = [file in (p.source, *p.also_in) for p in found.passages]
+        answerable = q["paragraph"] not in held_out
+        rows.append({**q, "found": found, "readings": readings, "gold": gold, "answerable": answerable})
+        if n % 50 == 0:
+            print(n, "of", len(questions), flush=True)
+    return rows
+
+
+def reranked(row, weight: float) -> list[int]:
+    score = [
+        (1 - weight) * p.score + weight * sigmoid(r.relevance)
+        for p, r in zip(row["found"].passages, row["readings"], strict=True)
+    ]
+    return list(np.argsort(-np.asarray(score), kind="stable"))
+
+
+def rerank_weights(rows) -> float:
+    there = [r for r in rows if r["answerable"]]
+    figures = {}
+    for weight in (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0):
+        places = [next((i for i, at in enumerate(reranked(r, weight)) if r["gold"][at]), None) for r in there]
+        figures[weight] = np.mean([p == 0 for p in places])
+        five = np.mean([p is not None and p < 5 for p in places])
+        print(f"rerank_weight {weight}: R@1 {100 * figures[weight]:.1f}, R@5 {100 * five:.1f} of {len(there)}")
+    return max(figures, key=figures.get)
+
+
+def short_weights(rows, weight: float) -> None:
+    there = [r for r in rows if r["answerable"]]
+    for order in {0.0, weight}:
+        best = []
+        for a, b, c in product((0.0, 0.5, 1.0), (0.0, 0.5, 1.0, 2.0), (0.0, 4.0, 8.0)):
+            short.ANSWERABLE, short.RELEVANCE, short.RETRIEVAL = a, b, c
+            said = [answer(r, order) for r in there]
+            pairs = [(s, r["answers"]) for s, r in zip(said, there, strict=True)]
+            figures = [np.mean([measure(*pair) for pair in pairs]) for measure in (f1, exact_match)]
+            best.append((*(round(100 * f, 1) for f in figures), a, b, c))
+        print("order by", order, "F1, EM, answerable, relevance, retrieval:", *sorted(best)[-6:], best[0], sep="\n  ")
+
+
+def answer(row, weight: float) -> str:
+    at = reranked(row, weight)[:5]
+    passages = [row["found"].passages[i] for i in at]
+    found = short.short_answers(row["question"], passages, [row["readings"][i] for i in at])
+    return found[0].text if found else ""
+
+
+def confidence(rag, rows) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+
+    embed = rag.embedder.passage_vectors
+    x, y = [], []
+    for row in rows:
+        five = replace(row["found"], passages=row["found"].passages[:5])
+        known = dict(zip([p.text for p in row["found"].passages], row["readings"], strict=True))
+        measured = evidence.measure(five, rag.reader, embed, lambda q, texts, known=known: [known[t] for t in texts])
+        x.append(measured.signals)
+        y.append(row["answerable"])
+    x, y = np.asarray(x), np.asarray(y)
+    half = len(rows) // 2
+    for name, columns in (("retrieval", slice(0, 7)), ("reader", slice(7, 10)), ("both", slice(0, 10))):
+        model = LogisticRegression(C=1, max_iter=5000).fit(x[:half, columns], y[:half])
+        auroc = roc_auc_score(y[half:], model.decision_function(x[half:, columns]))
+        print(name, "AUROC on the other half", round(auroc, 3))
+    model = LogisticRegression(C=1, max_iter=5000).fit(x, y)
+    print(
+        "READER_WEIGHTS", tuple(model.coef_[0].round(3).tolist()), "READER_BIAS", round(float(model.intercept_[0]), 3)
+    )
+    p = model.predict_proba(x)[:, 1]
+    for t in (0.2, 0.3, 0.4, 0.5, 0.6):
+        print(f"  at {t}: answers {(p[y] >= t).mean():.3f}, declines {(p[~y] < t).mean():.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", type=int, default=400)
+    args = parser.parse_args()
+    begins = yaml.safe_load((HERE / "reader.yaml").read_text(encoding="utf-8"))["aside"]["from"]
+    paragraphs, questions = load()
+    first = next(i for i, p in enumerate(paragraphs) if p.startswith(begins))
+    held_out = {i for i in range(len(paragraphs)) if np.random.default_rng(i).random() < 0.3}
+    folder = folder_of("squad-train-du", {f"{i:05d}.txt": t for i, t in enumerate(paragraphs) if i not in held_out})
+    mine = [q for q in questions if q["paragraph"] >= first]
+    chosen = np.random.default_rng(0).choice(len(mine), min(args.questions, len(mine)), replace=False)
+    with open_rag(folder) as rag:
+        rows = collect(rag, [mine[i] for i in sorted(chosen)], held_out)
+        short_weights(rows, rerank_weights(rows))
+        confidence(rag, rows)
+
+
+if __name__ == "__main__":
+    main()
