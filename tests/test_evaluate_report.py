@@ -18,6 +18,8 @@ from rag.evaluate import render, statistics
 from rag.evaluate.calibrate import calibrate, shortest
 from rag.evaluate.charts import latency_chart, recall_chart, risk_chart
 from rag.evaluate.compare import check_same_questions, compare
+from rag.evaluate.figures import abstention_of, figures_of, groups_of, latency_of
+from rag.evaluate.markdown import markdown
 from rag.evaluate.markup import Markup, el, table
 from rag.evaluate.page import MEANINGS, page
 from rag.evaluate.report import (
@@ -27,10 +29,6 @@ from rag.evaluate.report import (
     Latency,
     Report,
     Row,
-    abstention_of,
-    figures_of,
-    groups_of,
-    latency_of,
 )
 from rag.types import Span, StageScore
 
@@ -365,7 +363,7 @@ def test_the_worst_come_first() -> None:
 
 def test_markdown_shows_texts_as_they_are() -> None:
     evil = report(row("a|b", False, question=f"{EVIL} | [x](http://evil) `y`\n# z"), name="<b>", warnings=("a|b",))
-    told = render.markdown(evil, compare(evil, evil))
+    told = markdown(evil, compare(evil, evil))
     assert "<script" not in told
     assert not re.search(r"(?<!\\)\]\(", told)
     assert "\n# z" not in told

@@ -115,7 +115,7 @@ def _check_target(file: Path | None) -> None:
 
 
 def _write(report: Report, comparison: Comparison | None, out: Path, html: Path | None, markdown: Path | None) -> None:
-    from rag.evaluate import render
+    from rag.evaluate.markdown import markdown as as_markdown
 
     try:
         report.write(out, **({"comparison": comparison.to_dict()} if comparison else {}))
@@ -124,7 +124,7 @@ def _write(report: Report, comparison: Comparison | None, out: Path, html: Path 
 
             html.write_text(page(report, comparison), encoding="utf-8")
         if markdown:
-            markdown.write_text(render.markdown(report, comparison), encoding="utf-8")
+            markdown.write_text(as_markdown(report, comparison), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{error.filename}: can't be written: {error.strerror}", "check its permissions") from None
 

@@ -7,7 +7,7 @@
     confidence ──abstention──┤                   AUROC, risk against coverage, thresholds
                         └──> one value a question ──statistics──> interval, p-value, verdict
 
-    run ──rows──> Report ──render──> table, Markdown    page, charts, markup: one HTML file
+    run ──rows──> Row ... ──figures──> Report ──render──> table    markdown    page, cards, charts, markup: one HTML file
                     ├──compare──> against an earlier one
                     └──calibrate──> a threshold
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from rag.errors import JudgementError
 from rag.evaluate import statistics
+from rag.evaluate.figures import groups_of
 from rag.evaluate.records import shown
-from rag.evaluate.report import ANSWER_FIGURES, UNBOUNDED, Report, Row, groups_of, moment
+from rag.evaluate.report import ANSWER_FIGURES, UNBOUNDED, Report, Row, moment
 from rag.evaluate.statistics import Verdict, holm, verdict
 
 

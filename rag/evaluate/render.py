@@ -1,17 +1,15 @@
-"""A report in plain text: as a table for the terminal, and as Markdown. rag/evaluate/page.py has the HTML.
+"""A report in plain text, as a table for the terminal; and the words that markdown.py and page.py share with it.
 
-Documents and questions are untrusted: in Markdown they are escaped; a terminal's control characters are its printer's
-matter (rag.cli.show.tame).
+Documents and questions are untrusted: a terminal's control characters are its printer's matter (rag.cli.show.tame).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from rag.evaluate.abstention import RiskPoint
 from rag.evaluate.calibrate import Calibration
-from rag.evaluate.compare import Change, Comparison
+from rag.evaluate.compare import Comparison
 from rag.evaluate.report import ANSWER_FIGURES, UNBOUNDED, Figure, Report, Row, moment
 
 WORST = 20  # questions shown
@@ -142,10 +140,10 @@ def _compared(comparison: Comparison) -> Iterator[str]:
         ("wrong before, right now", comparison.mended),
     ):
         if changes:
-            yield from ("", f"{title}: {len(changes)}", *(f"  {c.id:<8} {_short(c.question)}" for c in changes))
+            yield from ("", f"{title}: {len(changes)}", *(f"  {c.id:<8} {short(c.question)}" for c in changes))
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= LONGEST else text[: LONGEST - 2] + " …"
 
@@ -169,61 +167,6 @@ def _point(p: RiskPoint | None) -> str:
     return f"{p.threshold:>10.3f}{p.answered:>10}{p.wrong:>10}{p.risk:>10.3f}"
 
 
-# ---- Markdown ----------------------------------------------------------------------------------------------------
-
-
-def markdown(report: Report, comparison: Comparison | None = None) -> str:
-    """For a pull request or a wiki: the figures, what changed, the worst questions, how it was made."""
-    parts = [f"# Evaluation: {escaped(report.name)}", summary_markdown(report)]
-    if comparison is not None:
-        parts += list(_comparison_markdown(comparison))
-    for title, figures in sections(report):
-        rows = [(f"`{f.name}`", number(f.name, f.value), interval(f), str(f.n)) for f in figures]
-        parts += [f"## {title}", _table(("figure", "mean", "95 % interval", "n"), rows)]
-    if confidence := abstention_lines(report):
-        parts += ["## Confidence", _table(("", ""), confidence)]
-    if report.latency:
-        times = [(f"`{s.stage}`", milliseconds(s.median), milliseconds(s.p95), str(s.n)) for s in report.latency]
-        parts += ["## Latency", _table(("stage", "median", "p95", "n"), times)]
-    if bad := worst(report):
-        told = [(row.id, _short(row.question), outcome(row), row.why) for row in bad]
-        parts += ["## Worst questions", _table(("id", "question", "outcome", "evidence"), _escaped(told))]
-    parts += ["## Made with", _table(("", ""), _escaped(provenance(report)))]
-    return "\n\n".join(parts) + "\n"
-
-
-def summary_markdown(report: Report) -> str:
-    warned = "".join(f"\n\nNote: {escaped(w)}." for w in report.warnings)
-    return f"{escaped(summary(report))}. {escaped(moment(report))}.{warned}"
-
-
-def _comparison_markdown(comparison: Comparison) -> Iterator[str]:
-    yield f"## Against {escaped(comparison.before)}"
-    if comparison.settings:
-        yield _table(("setting", "before", "after"), _escaped(comparison.settings))
-    yield _table(
-        ("figure", "before", "after", "difference", "95 % interval", "p", "Holm", "n", "verdict"),
-        [
-            (f"`{d.name}`", f"{d.before:.3f}", f"{d.after:.3f}", f"{d.difference:+.3f}",
-             f"{d.low:+.3f} .. {d.high:+.3f}", p_value(d.p), p_value(d.p_holm), str(d.n), d.verdict)
-            for d in comparison.differences
-        ],
-    )  # fmt: skip
-    for title, changes in (
-        ("Right before, wrong now", comparison.broken),
-        ("Wrong before, right now", comparison.mended),
-    ):
-        if changes:
-            yield f"### {title} ({len(changes)})"
-            yield _table(("id", "question", "before", "after"), _escaped(map(_change_cells, changes)))
-    if comparison.notes:
-        yield "\n".join(f"- {escaped(note)}" for note in comparison.notes)
-
-
-def _change_cells(c: Change) -> tuple[str, ...]:
-    return c.id, _short(c.question), _short(c.before), _short(c.after)
-
-
 def provenance(report: Report) -> list[tuple[str, str]]:
     """All it takes to make the report again, but for the settings."""
     options = report.options
@@ -239,24 +182,3 @@ def provenance(report: Report) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
     ]
     return [*rows, *(("note", w) for w in report.warnings)]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _escaped(rows: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
-    return [tuple(map(escaped, row)) for row in rows]
-
-
-_MARKS = re.compile(r"([\\`*_\[\]|~])")
-
-
-def escaped(text: str) -> str:
-    r"""One line that Markdown shows as it is.
-
-    >>> escaped("a|b\n<script> [x](y)")
-    'a\\|b &lt;script> \\[x\\](y)'
-    """
-    return _MARKS.sub(r"\\\1", " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;"))

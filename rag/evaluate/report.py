@@ -10,7 +10,7 @@ As JSON it goes both ways: `Report.from_dict(report.to_dict()) == report`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,6 @@ from typing import Any, Self
 from rag.errors import ConfigError, JudgementError
 from rag.evaluate.abstention import AbstentionScores, RiskPoint
 from rag.evaluate.records import parse, read_text, shown
-from rag.evaluate.statistics import mean_interval
 from rag.types import Span, StageScore
 
 SCHEMA = 1
@@ -204,63 +203,6 @@ def _adapter() -> Any:
     return TypeAdapter(Report)
 
 
-# ---- from rows to figures ----------------------------------------------------------------------------------------
-
-
-def figures_of(rows: Sequence[Row], names: Iterable[str], seed: int = 0) -> tuple[Figure, ...]:
-    """Of those names that a row has."""
-    figures = []
-    for name in names:
-        having = [row for row in rows if name in row.values]
-        if having:
-            values, groups = [row.values[name] for row in having], groups_of(having)
-            interval = mean_interval(values, groups=groups, share=name not in UNBOUNDED, seed=seed)
-            figures.append(Figure(name, interval.mean, interval.low, interval.high, interval.n))
-    return tuple(figures)
-
-
 def moment(report: Report) -> str:
     """When it was made, as people read it: `2026-11-24 23:08:28 UTC`."""
     return report.made.replace("T", " ").replace("+00:00", " UTC")
-
-
-def groups_of(rows: Sequence[Row]) -> list[tuple[str, str]] | None:
-    """What belongs together; a question without a group is its own. None where no question has one."""
-    if all(row.group is None for row in rows):
-        return None
-    return [("question", row.id) if row.group is None else ("group", row.group) for row in rows]
-
-
-def latency_of(rows: Sequence[Row]) -> tuple[Latency, ...]:
-    import numpy as np
-
-    stages = dict.fromkeys(stage for row in rows for stage in row.seconds)
-    latency = []
-    for stage in stages:
-        seconds = [row.seconds[stage] for row in rows if stage in row.seconds]
-        median, p95 = (float(q) for q in np.percentile(seconds, (50, 95)))
-        latency.append(Latency(stage, median, p95, len(seconds)))
-    return tuple(latency)
-
-
-def abstention_of(rows: Sequence[Row], threshold: float) -> Abstention | None:
-    from rag.evaluate.abstention import abstention_at, aurc, auroc, risk_coverage
-
-    asked = [(row.confidence, row) for row in rows if row.confidence is not None]
-    judged = [(confidence, row) for confidence, row in asked if row.held is not None]
-    if not judged:
-        return None
-    confidences, held = [c for c, _ in judged], [bool(row.held) for _, row in judged]
-    answered = [row for _, row in judged if not row.abstained]
-    everywhere, answerable = [c for c, _ in asked], [row.answerable for _, row in asked]
-    return Abstention(
-        threshold=threshold,
-        coverage=len(answered) / len(judged),
-        risk=sum(not row.held for row in answered) / len(answered) if answered else 0.0,
-        n=len(judged),
-        auroc_right=auroc(confidences, held),
-        auroc_answerable=auroc(everywhere, answerable),
-        aurc=aurc(confidences, held),
-        curve=risk_coverage(confidences, held),
-        scores=None if all(answerable) else abstention_at(threshold, everywhere, answerable),
-    )

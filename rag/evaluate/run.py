@@ -24,10 +24,11 @@ from typing import Any, Protocol
 
 from rag.config import Config, Retrieve
 from rag.errors import JudgementError, QueryError
+from rag.evaluate.figures import abstention_of, figures_of, latency_of
 from rag.evaluate.folder import corpus_hash
 from rag.evaluate.judgements import Dataset, Evidence, Judgement, check_ids, located
 from rag.evaluate.metrics import Metric, parse_metrics, retrieval_metrics
-from rag.evaluate.report import ANSWER_FIGURES, Report, Row, abstention_of, figures_of, latency_of
+from rag.evaluate.report import ANSWER_FIGURES, Report, Row
 from rag.evaluate.rows import judged, searched
 from rag.types import Answer, FileReport, Passage, Source
 

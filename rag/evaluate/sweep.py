@@ -22,8 +22,9 @@ from typing import Any, Protocol
 from rag.config import Config
 from rag.errors import ConfigError, JudgementError, QueryError
 from rag.evaluate import statistics
+from rag.evaluate.figures import groups_of
 from rag.evaluate.judgements import Dataset
-from rag.evaluate.report import UNBOUNDED, Report, groups_of
+from rag.evaluate.report import UNBOUNDED, Report
 from rag.evaluate.run import questions_hash
 from rag.evaluate.statistics import holm, verdict
 
