@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rag.answer import Answerer, Event
     from rag.embed import TextEmbedder
+    from rag.evaluate.judge import Judge
     from rag.evaluate.judgements import Dataset
     from rag.evaluate.report import Report
     from rag.generate import Generator
@@ -159,6 +160,7 @@ class Rag:
         answers: bool = True,
         sample: int | None = None,
         seed: int = 0,
+        judged: bool = True,
         listener: Listener | None = None,
     ) -> Report:
         """Search and ask every judged question. `judgements`: a set, or the path of one in any form that
@@ -166,7 +168,8 @@ class Rag:
 
         A set without documents is about this folder as last synced; one that brings its own is indexed with these
         settings in a folder of the user's data directory. `metrics` such as "ndcg@10 recall@5", "": all that the
-        evidence allows. `answers` False: only search. `sample`: so many questions, drawn by `seed`.
+        evidence allows. `answers` False: only search. `sample`: so many questions, drawn by `seed`. `judged` False:
+        whatever section `evaluate` says, no model judges.
         """
         from rag.evaluate.folder import written
         from rag.evaluate.formats import read_dataset
@@ -174,6 +177,7 @@ class Rag:
         from rag.evaluate.run import evaluate
         from rag.load.decode import clean
 
+        judge = self.judge if answers and judged else None  # what is wrong with it is said first
         dataset = read_dataset(Path(judgements)) if isinstance(judgements, str | Path) else judgements
         threshold = self.config.answer.min_confidence
         answer = self.config.answer.model_copy(update={"min_confidence": 0.0})
@@ -196,6 +200,7 @@ class Rag:
                 threshold=threshold,
                 sample=sample,
                 seed=seed,
+                judge=judge,
                 listener=listener,
             )
 
@@ -392,6 +397,16 @@ class Rag:
 
         generator: Generator | None = self._part("generator", make)
         return generator
+
+    @property
+    def judge(self) -> Judge | None:
+        """Who judges answers in an evaluation, as `evaluate.judge` says. Raises ConfigError where nobody could."""
+        if self.config.evaluate.judge == "none":
+            return None
+        from rag.evaluate.judge import make_judge
+
+        judge: Judge = self._part("judge", lambda: make_judge(self.config, self.generator))
+        return judge
 
     @property
     def answerer(self) -> Answerer:

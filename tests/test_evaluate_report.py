@@ -24,6 +24,7 @@ from rag.evaluate.markup import Markup, el, table
 from rag.evaluate.page import MEANINGS, page
 from rag.evaluate.report import (
     ANSWER_FIGURES,
+    JUDGE_FIGURES,
     SCHEMA,
     Hit,
     Latency,
@@ -474,7 +475,7 @@ def test_every_figure_is_explained() -> None:
 
     assert set(MEANINGS) == set(KINDS)
     page_told = Path(__file__).parents[1].joinpath("docs/evaluate.md").read_text(encoding="utf-8")
-    assert [name for name in (*ANSWER_FIGURES, *KINDS) if f"`{name}" not in page_told] == []
+    assert [name for name in (*ANSWER_FIGURES, *JUDGE_FIGURES, *KINDS) if f"`{name}" not in page_told] == []
 
 
 # ---- charts and markup -------------------------------------------------------------------------------------------

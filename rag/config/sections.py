@@ -99,6 +99,7 @@ class Prompt(Section):
     directory: Path | None = None  # None: the packaged prompts
     answer: str = "answer"
     condense: str = "condense"
+    judge: str = "judge"
     max_tokens: int = Field(1500, ge=64)  # budget of the whole prompt, in the generator's tokens
     tokenizer: str = "generator"  # or "tiktoken:cl100k_base" and its like
 
@@ -133,6 +134,12 @@ class AnswerSection(Section):
     unsupported: Literal["mark", "drop"] = "drop"  # a generator's sentences that no passage supports
 
 
+class Evaluate(Section):
+    """What `rag evaluate` asks beside the judgements; nothing by default."""
+
+    judge: Literal["none", "generator"] = "none"  # generator: the language model of section generate
+
+
 class Config(Section):
     documents: Documents = Documents()
     load: Load = Load()
@@ -143,3 +150,4 @@ class Config(Section):
     prompt: Prompt = Prompt()
     generate: Generate = Generate()
     answer: AnswerSection = AnswerSection()
+    evaluate: Evaluate = Evaluate()

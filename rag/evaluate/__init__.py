@@ -7,7 +7,7 @@
     confidence ──abstention──┤                   AUROC, risk against coverage, thresholds
                         └──> one value a question ──statistics──> interval, p-value, verdict
 
-    run ──rows──> Row ... ──figures──> Report ──render──> table    markdown    page, cards, charts, markup: one HTML file
+    run ──rows──> Row ... ──figures──> Report ──render──> table    markdown    page, cards, charts, markup: HTML
                     ├──compare──> against an earlier one
                     └──calibrate──> a threshold
 
@@ -18,5 +18,7 @@
     folder.py       the documents that a public set brings, as a folder
     judgements.py   the nouns, the checks, plain JSONL both ways
 
-Nothing here asks a language model, opens a socket or knows where answers come from.
+    judge.py        a language model's opinion, where `evaluate.judge` asks for it
+
+Nothing else here asks a language model, and nothing knows where answers come from.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rag.evaluate.markup import Child, Markup, N, el, join, own, table
-from rag.evaluate.render import outcome, worst
+from rag.evaluate.render import outcome, verdict_words, worst
 from rag.evaluate.report import Hit, Report, Row
 
 OPEN = 3  # of the worst questions, those whose passages are shown at once
@@ -27,6 +27,8 @@ def _card(row: Row, open: bool) -> Markup:
     if row.answer is not None:
         sure = f" (confidence {row.confidence:.2f})" if row.confidence is not None else ""
         facts.append(("Answer", ["none" if row.abstained else own(row.answer), el("span", sure, class_="soft")]))
+    if row.verdict:
+        facts.append(("Judge", own(verdict_words(row.verdict))))
     facts.append(("Search", row.why))
     said = outcome(row)
     tag = el("span", said, class_="tag bad") if said != row.why else None
@@ -60,15 +62,20 @@ def _stages(h: Hit) -> Child:
 
 
 def all_questions(report: Report) -> Markup:
-    rows = [
-        (row.id, own(row.question), outcome(row), row.why, "" if row.confidence is None else f"{row.confidence:.2f}")
+    rows: list[list[Child]] = [
+        [row.id, own(row.question), outcome(row), row.why, "" if row.confidence is None else f"{row.confidence:.2f}"]
         for row in report.rows[:MOST_ROWS]
     ]
+    heads = ["id", "question", "outcome", "search", f"confidence{N}"]
+    if report.judge:
+        heads.append("judge")
+        for cells, row in zip(rows, report.rows, strict=False):
+            cells.append(own(verdict_words(row.verdict)) if row.verdict else "not asked")
     more = len(report.rows) - len(rows)
     told = (
         f"All questions ({len(report.rows)})" if not more else f"The first {len(rows)} of {len(report.rows)} questions"
     )
-    listed = table(("id", "question", "outcome", "search", f"confidence{N}"), rows, told)
+    listed = table(heads, rows, told)
     return el("section", el("h2", "Question by question"), el("details", el("summary", told), listed))
 
 

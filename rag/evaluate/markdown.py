@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rag.evaluate.compare import Change, Comparison
 from rag.evaluate.render import (
+    WORST,
     abstention_lines,
     interval,
+    judge_line,
     milliseconds,
     number,
     outcome,
@@ -30,6 +32,8 @@ def markdown(report: Report, comparison: Comparison | None = None) -> str:
     for title, figures in sections(report):
         rows = [(f"`{f.name}`", number(f.name, f.value), interval(f), str(f.n)) for f in figures]
         parts += [f"## {title}", _table(("figure", "mean", "95 % interval", "n"), rows)]
+        if title == "Judge":
+            parts.append(escaped(judge_line(report)) + ".")
     if confidence := abstention_lines(report):
         parts += ["## Confidence", _table(("", ""), confidence)]
     if report.latency:
@@ -38,6 +42,9 @@ def markdown(report: Report, comparison: Comparison | None = None) -> str:
     if bad := worst(report):
         told = [(row.id, short(row.question), outcome(row), row.why) for row in bad]
         parts += ["## Worst questions", _table(("id", "question", "outcome", "evidence"), _escaped(told))]
+    if unread := [row for row in report.rows if row.verdict and row.verdict.invalid]:
+        replies = [(row.id, row.verdict.problem, short(row.verdict.reply)) for row in unread[:WORST] if row.verdict]
+        parts += [f"## Invalid verdicts ({len(unread)})", _table(("id", "problem", "reply"), _escaped(replies))]
     parts += ["## Made with", _table(("", ""), _escaped(provenance(report)))]
     return "\n\n".join(parts) + "\n"
 

@@ -17,6 +17,7 @@ from rag.evaluate.markup import Child, Markup, N, el, join, own, table
 from rag.evaluate.render import (
     abstention_lines,
     interval,
+    judge_line,
     milliseconds,
     number,
     p_value,
@@ -24,7 +25,7 @@ from rag.evaluate.render import (
     sections,
     summary,
 )
-from rag.evaluate.report import ANSWER_FIGURES, UNBOUNDED, Figure, Report, moment
+from rag.evaluate.report import ANSWER_FIGURES, JUDGE_FIGURES, UNBOUNDED, Figure, Report, moment
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -173,7 +174,8 @@ def _figures(report: Report) -> Markup:
     for title, figures in sections(report):
         heads = ("figure", f"mean{N}", "", f"95 % interval{N}", f"n{N}", "what it says")
         rows = [(f.name, number(f.name, f.value), _mark(f), interval(f), str(f.n), _meaning(f.name)) for f in figures]
-        parts.append(el("section", el("h2", title), table(heads, rows, "Mean over n questions", "figures")))
+        told = el("p", judge_line(report) + ".", class_="soft") if title == "Judge" else None
+        parts.append(el("section", el("h2", title), told, table(heads, rows, "Mean over n questions", "figures")))
     if confidence := abstention_lines(report):
         parts.append(
             el("section", el("h2", "Confidence"), table(("", f"value{N}"), confidence, "Over all questions", "narrow"))
@@ -203,7 +205,7 @@ MEANINGS = {
 
 def _meaning(name: str) -> str:
     kind, _, k = name.partition("@")
-    return ANSWER_FIGURES.get(name) or MEANINGS[kind].format(k=k)
+    return (ANSWER_FIGURES | JUDGE_FIGURES).get(name) or MEANINGS[kind].format(k=k)
 
 
 def _made(report: Report) -> Markup:

@@ -5,22 +5,56 @@ Documents and questions are untrusted: a terminal's control characters are its p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from textwrap import wrap
 
 from rag.evaluate.abstention import RiskPoint
 from rag.evaluate.calibrate import Calibration
 from rag.evaluate.compare import Comparison
-from rag.evaluate.report import ANSWER_FIGURES, UNBOUNDED, Figure, Report, Row, moment
+from rag.evaluate.report import PARTS, UNBOUNDED, Figure, Report, Row, Verdict, moment, part_of
 
 WORST = 20  # questions shown
 LONGEST = 160  # characters of a question or answer in a table
+TERMINAL = 80  # characters of a line
 
 
 def sections(report: Report) -> Iterator[tuple[str, list[Figure]]]:
-    """The figures under their headings; headings without figures are left out."""
-    retrieval = [f for f in report.figures if f.name not in ANSWER_FIGURES]
-    answers = [f for f in report.figures if f.name in ANSWER_FIGURES]
-    yield from ((title, figures) for title, figures in (("Retrieval", retrieval), ("Answers", answers)) if figures)
+    """The figures under their headings; headings without figures are left out, unless a judge had nothing to judge."""
+    for title in PARTS:
+        figures = [f for f in report.figures if part_of(f.name) == title]
+        if figures or (title == "Judge" and report.judge):
+            yield title, figures
+
+
+def judge_line(report: Report) -> str:
+    """Who judged, and what became of the replies; nothing where nobody did."""
+    judge = report.judge
+    if judge is None:
+        return ""
+    told = f"{judge.model} was asked about {_count(judge.asked, 'answer')}"
+    if not judge.asked:
+        return told
+    problems = Counter(kind_of(row.verdict.problem) for row in report.rows if row.verdict and row.verdict.invalid)
+    why = "; ".join(f"{problem}: {n}" for problem, n in problems.most_common())
+    said = f"{judge.invalid} invalid ({why}), left out of its figures" if judge.invalid else "every reply could be read"
+    short_of = sum(bool(row.verdict and row.verdict.left_out) for row in report.rows)
+    return f"{told}; {said}" + (f"; {short_of} without all passages, which didn't fit" if short_of else "")
+
+
+def kind_of(problem: str) -> str:
+    """
+    >>> kind_of("no verdict on correct, 1"), kind_of("the model failed: status 400")
+    ('no verdict', 'the model failed')
+    """
+    return problem.partition(":")[0].partition(" on ")[0]
+
+
+def verdict_words(v: Verdict) -> str:
+    if v.invalid:
+        return f"invalid: {v.problem}" + (f", in {v.reply!r}" if v.reply else "")
+    said = {True: ["correct"], False: ["not correct"], None: []}[v.correct]
+    return ", ".join([*said, f"{sum(v.grounded)} of {_count(len(v.grounded), 'statement')} grounded"])
 
 
 def number(name: str, value: float, digits: int = 3) -> str:
@@ -115,6 +149,8 @@ def text_table(report: Report, comparison: Comparison | None = None) -> str:
     for title, figures in sections(report):
         lines += ["", f"{title.lower():<34}{'mean':>8}   {'95 % interval':<18}{'n':>6}"]
         lines += [f"  {f.name:<32}{number(f.name, f.value):>8}   {interval(f):<18}{f.n:>6}" for f in figures]
+    if told := judge_line(report):
+        lines += wrap(f"judge: {told}", TERMINAL, initial_indent="  ", subsequent_indent="    ")
     if confidence := abstention_lines(report):
         lines += ["", "confidence", *(f"  {what:<46}{value}".rstrip() for what, value in confidence)]
     if report.latency:
@@ -181,4 +217,6 @@ def provenance(report: Report) -> list[tuple[str, str]]:
         ("questions, SHA-256", report.questions_sha256),
         ("versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
     ]
+    if report.judge:
+        rows.append(("judge", f"{report.judge.model}, prompt {report.judge.prompt} {report.judge.prompt_sha256}"))
     return [*rows, *(("note", w) for w in report.warnings)]

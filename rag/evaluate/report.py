@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from rag.errors import ConfigError, JudgementError
 from rag.evaluate.abstention import AbstentionScores, RiskPoint
@@ -38,7 +38,14 @@ ANSWER_FIGURES = {
     "grounded": "statements that a passage supports",
     "words": "length of an answer in words",
 }
-UNBOUNDED = frozenset({"words"})  # no share: neither more nor less of it is better
+JUDGE_FIGURES = {  # of a language model that was asked for its opinion
+    "judge_correct": "answers that say what a short answer says, says the judge",
+    "judge_grounded": "statements that the passages say, says the judge",
+    "judge_invalid": "answers whose verdict can't be read: they count in no other figure of the judge",
+}
+PARTS = ("Retrieval", "Answers", "Judge")
+UNBOUNDED = frozenset({"words"})  # no share
+NEUTRAL = UNBOUNDED | {"judge_invalid"}  # more of it is neither better nor worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,21 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge said of one answer."""
+
+    correct: bool | None = None  # None: no short answer to hold it against, or invalid
+    grounded: tuple[bool, ...] = ()  # for each statement
+    problem: str = ""  # why it is invalid: what is wrong with the reply, or why there is none
+    reply: str = ""  # its beginning
+    left_out: int = 0  # passages that didn't fit into the prompt; those that are cited come first
+
+    @property
+    def invalid(self) -> bool:
+        return bool(self.problem)
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One question."""
 
@@ -69,7 +91,7 @@ class Row:
     ranks: tuple[int | None, ...]  # of each nugget: the first passage that holds it whole, from 1
     why: str  # what became of the evidence, in words
     found: tuple[Hit, ...]
-    values: dict[str, float]  # metric or name of ANSWER_FIGURES -> value; only what can be said of this question
+    values: dict[str, float]  # metric, name of ANSWER_FIGURES or JUDGE_FIGURES -> value; only what can be said of it
     seconds: dict[str, float]  # per stage
     answer: str | None = None  # what a user would see; None: not asked
     confidence: float | None = None
@@ -77,6 +99,7 @@ class Row:
     cited: tuple[tuple[str, str], ...] = ()  # (place, quote)
     right: bool | None = None  # None: not asked, or nothing to judge it by
     held: bool | None = None  # right if it is answered whatever the confidence; False where nothing could be right
+    verdict: Verdict | None = None  # None: no judge was asked
 
     @property
     def good(self) -> bool | None:
@@ -120,6 +143,17 @@ class Abstention:
     scores: AbstentionScores | None  # at the threshold; None without unanswerable questions
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Who judged, and how many of the verdicts can't be read."""
+
+    model: str
+    prompt: str  # name of the prompt file
+    prompt_sha256: str
+    asked: int  # answers
+    invalid: int
+
+
 @dataclass(frozen=True)
 class Report:
     name: str
@@ -138,6 +172,7 @@ class Report:
     corpus_sha256: str  # of all documents' paths and texts
     questions_sha256: str  # of the judgements asked
     warnings: tuple[str, ...] = ()
+    judge: Judged | None = None  # None: none was asked
     schema: int = SCHEMA
 
     def __getitem__(self, name: str) -> float:
@@ -201,6 +236,13 @@ def _adapter() -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Report)
+
+
+def part_of(name: str) -> Literal["Retrieval", "Answers", "Judge"]:
+    """The part of the report that a figure stands in: one of PARTS."""
+    if name in ANSWER_FIGURES:
+        return "Answers"
+    return "Judge" if name in JUDGE_FIGURES else "Retrieval"
 
 
 def moment(report: Report) -> str:

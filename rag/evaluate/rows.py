@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rag.evaluate.answers import answer_within, exact_match, f1, score_citations
 from rag.evaluate.judgements import Evidence, Judgement
-from rag.evaluate.report import Hit, Row
+from rag.evaluate.report import Hit, Row, Verdict
 from rag.prompt import one_line
 from rag.types import Answer, Passage
 
@@ -122,6 +122,15 @@ def judged(row: Row, j: Judgement, answer: Answer, threshold: float, vector: dic
         right=right,
         held=held,
     )
+
+
+def with_verdict(row: Row, v: Verdict) -> Row:
+    values = {"judge_invalid": float(v.invalid)}
+    if v.correct is not None:
+        values["judge_correct"] = float(v.correct)
+    if v.grounded:
+        values["judge_grounded"] = sum(v.grounded) / len(v.grounded)
+    return replace(row, values=row.values | values, verdict=v)
 
 
 def _seconds(timings: dict[str, float]) -> dict[str, float]:

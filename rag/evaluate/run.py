@@ -1,7 +1,8 @@
 """Questions in, a report out: each is searched for once and asked once, and held against its judgement.
 
     Dataset ──sample──> located ──> retrieve ──> hits ──> ranks, metrics ┐
-                                └─> ask ──────> answer ──> right? cited? ┴──> Row ──> Report
+                                └─> ask ──────> answer ──> right? cited? ┼──> Row ──> Report
+                                                   └─ (a judge, if any) ─┘
 
 `rag` answers whatever its confidence; what is below `threshold` counts as declined. So one run tells what a user gets,
 and also what another threshold would have done.
@@ -28,8 +29,8 @@ from rag.evaluate.figures import abstention_of, figures_of, latency_of
 from rag.evaluate.folder import corpus_hash
 from rag.evaluate.judgements import Dataset, Evidence, Judgement, check_ids, located
 from rag.evaluate.metrics import Metric, parse_metrics, retrieval_metrics
-from rag.evaluate.report import ANSWER_FIGURES, Report, Row
-from rag.evaluate.rows import judged, searched
+from rag.evaluate.report import ANSWER_FIGURES, JUDGE_FIGURES, Judged, Report, Row, Verdict
+from rag.evaluate.rows import judged, searched, with_verdict
 from rag.types import Answer, FileReport, Passage, Source
 
 Listener = Callable[[dict[str, Any]], None]
@@ -69,6 +70,13 @@ class Answering(Protocol):
     def source(self, path: str) -> Source: ...
 
 
+class Judging(Protocol):
+    """An opinion on an answer; rag.evaluate.judge has the one that asks a language model."""
+
+    def __call__(self, j: Judgement, answer: Answer) -> Verdict: ...
+    def summary(self, rows: Sequence[Row]) -> Judged: ...
+
+
 def evaluate(
     rag: Answering,
     dataset: Dataset,
@@ -78,13 +86,15 @@ def evaluate(
     threshold: float | None = None,
     sample: int | None = None,
     seed: int = 0,
+    judge: Judging | None = None,
     listener: Listener | None = None,
 ) -> Report:
     """`metrics` as parse_metrics reads them; "": those that the set's evidence allows. `answers` False: only search.
 
     `threshold`: confidence below which an answer counts as declined, None: answer.min_confidence, which then has to be
-    0 in `rag.config`. `listener` gets {"event": "question", "done", "total", "id"} after each. Raises JudgementError
-    and QueryError before anything is asked.
+    0 in `rag.config`. `judge` is asked about the answers that a user would see. `listener` gets
+    {"event": "question", "done", "total", "id"} after each. Raises JudgementError and QueryError before anything is
+    asked.
     """
     if answers and rag.config.answer.min_confidence > 0:
         raise ValueError("evaluate needs a rag that answers whatever its confidence: answer.min_confidence 0")
@@ -98,11 +108,11 @@ def evaluate(
     rag.retrieve("the first search loads the models, which is no question's latency")
     rows = []
     for done, j in enumerate(judgements, 1):
-        rows.append(_asked(rag, j, depth, answers, threshold))
+        rows.append(_asked(rag, j, depth, answers, threshold, judge))
         if listener:
             listener({"event": "question", "done": done, "total": len(judgements), "id": j.id})
     rows = _with_metrics(rows, judgements, chosen)
-    names = [*map(str, chosen), *ANSWER_FIGURES]
+    names = [*map(str, chosen), *ANSWER_FIGURES, *JUDGE_FIGURES]
     status = rag.status()
     config = rag.config.model_copy(
         update={"answer": rag.config.answer.model_copy(update={"min_confidence": threshold})}
@@ -137,6 +147,7 @@ def evaluate(
         corpus_sha256=corpus_hash((p, rag.source(p).text) for p in sorted(f.path for f in rag.files() if f.chunks)),
         questions_sha256=asked_hash,
         warnings=dataset.warnings,
+        judge=judge.summary(rows) if judge and answers else None,
     )
 
 
@@ -214,7 +225,7 @@ def _text_of(rag: Answering) -> Callable[[str], str | None]:
 # ---- one question ------------------------------------------------------------------------------------------------
 
 
-def _asked(rag: Answering, j: Judgement, depth: int, answers: bool, threshold: float) -> Row:
+def _asked(rag: Answering, j: Judgement, depth: int, answers: bool, threshold: float, judge: Judging | None) -> Row:
     try:
         found = rag.retrieve(j.question, depth)
         answer = rag.ask(j.question) if answers else None
@@ -225,7 +236,8 @@ def _asked(rag: Answering, j: Judgement, depth: int, answers: bool, threshold: f
         return row
     # The search above made the question's vector, and the answer found it ready.
     vector = {"retrieve.embed": found.timings["embed"]} if "embed" in found.timings else {}
-    return judged(row, j, answer, threshold, vector)
+    row = judged(row, j, answer, threshold, vector)
+    return with_verdict(row, judge(j, answer)) if judge and not row.abstained else row
 
 
 # ---- all of them -------------------------------------------------------------------------------------------------
