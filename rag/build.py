@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rag.embed import TextEmbedder
     from rag.evaluate.judge import Judge
     from rag.evaluate.judgements import Dataset
+    from rag.evaluate.nli import Entailment
     from rag.evaluate.report import Report
     from rag.generate import Generator
     from rag.prompt import BuiltPrompt
@@ -177,7 +178,9 @@ class Rag:
         from rag.evaluate.run import evaluate
         from rag.load.decode import clean
 
-        judge = self.judge if answers and judged else None  # what is wrong with it is said first
+        judge, nli = (self.judge, self.entailment) if answers and judged else (None, None)
+        if nli:
+            nli.load()  # what is wrong with a model is said first
         dataset = read_dataset(Path(judgements)) if isinstance(judgements, str | Path) else judgements
         threshold = self.config.answer.min_confidence
         answer = self.config.answer.model_copy(update={"min_confidence": 0.0})
@@ -201,6 +204,7 @@ class Rag:
                 sample=sample,
                 seed=seed,
                 judge=judge,
+                nli=nli,
                 listener=listener,
             )
 
@@ -407,6 +411,15 @@ class Rag:
 
         judge: Judge = self._part("judge", lambda: make_judge(self.config, self.generator))
         return judge
+
+    @property
+    def entailment(self) -> Entailment | None:
+        """The model of `evaluate.nli`, not loaded yet."""
+        from rag.evaluate.nli import Entailment
+
+        model = self.config.evaluate.nli
+        entailment: Entailment | None = self._part("entailment", lambda: Entailment(model) if model else None)
+        return entailment
 
     @property
     def answerer(self) -> Answerer:

@@ -12,7 +12,7 @@ from shell import write
 
 from rag.build import Rag
 from rag.errors import IndexMissing, JudgementError, QueryError
-from rag.evaluate import rows, run
+from rag.evaluate import choose, rows, run
 from rag.evaluate.folder import corpus_hash, written
 from rag.evaluate.judgements import Dataset, Evidence, Judgement
 from rag.evaluate.report import Hit, Report, Row
@@ -247,14 +247,14 @@ def test_the_same_input_gives_the_same_figures(asked: Rag, report: Report) -> No
 
 def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order() -> None:
     many = [Judgement(f"q{i:02}", f"question {i}?", answers=("x",)) for i in range(40)]
-    drawn = run.sampled(many, 10, 0)
-    assert drawn == run.sampled(many, 10, 0)
+    drawn = choose.sampled(many, 10, 0)
+    assert drawn == choose.sampled(many, 10, 0)
     assert len(drawn) == 10
     assert drawn == sorted(drawn, key=lambda j: j.id)
-    assert drawn != run.sampled(many, 10, 1)
-    assert run.sampled(many, 99, 0) == run.sampled(many, None, 0) == many
+    assert drawn != choose.sampled(many, 10, 1)
+    assert choose.sampled(many, 99, 0) == choose.sampled(many, None, 0) == many
     with pytest.raises(QueryError, match="sample of 0"):
-        run.sampled(many, 0, 0)
+        choose.sampled(many, 0, 0)
 
 
 def test_only_searching(asked: Rag) -> None:

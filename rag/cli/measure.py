@@ -55,17 +55,19 @@ def evaluate(
     Questions in plain JSONL are about the document folder; public sets bring documents of their own, which are
     indexed beside it with the same settings. docs/evaluate.md says how a set is written and what each figure means.
     """
+    from rag.evaluate.choose import chosen_metrics, sampled
     from rag.evaluate.compare import check_same_questions, compare
     from rag.evaluate.render import text_table
     from rag.evaluate.report import Report
-    from rag.evaluate.run import chosen_metrics, sampled
 
     if against and against.resolve() == out.resolve():
         raise ConfigError(f"--out and --against are the same file, {out}", "give the new report another name: --out")
     for file in (out, html, markdown):
         _check_target(file)
-    if answers:
-        _ = session.rag.judge  # where nobody can judge, it is said before a folder is synced
+    if answers:  # where nobody can judge, it is said before a folder is synced
+        _ = session.rag.judge
+        if session.rag.entailment:
+            session.rag.entailment.load()
     elif session.rag.config.evaluate.judge != "none":
         show.note("answers are left out: there is nothing to judge", session.quiet)
     dataset = dataset_of(session, data)

@@ -138,6 +138,7 @@ class Evaluate(Section):
     """What `rag evaluate` asks beside the judgements; nothing by default."""
 
     judge: Literal["none", "generator"] = "none"  # generator: the language model of section generate
+    nli: str | None = None  # a natural language inference model: folder or hub name
 
 
 class Config(Section):

@@ -12,6 +12,7 @@
                     └──calibrate──> a threshold
 
     spans.py        evidence against passages, character by character
+    choose.py       the sample and the metrics, and what is refused before anything is asked
     recognise.py    which of the known forms a file or folder has
     records.py      JSON as typed fields; an error names file, line and field
     questions/      a test set made from a folder by rules, for a person to review
@@ -19,6 +20,7 @@
     judgements.py   the nouns, the checks, plain JSONL both ways
 
     judge.py        a language model's opinion, where `evaluate.judge` asks for it
+    nli.py          which statements a passage entails, where `evaluate.nli` names a model
 
-Nothing else here asks a language model, and nothing knows where answers come from.
+Nothing else here asks a model, and nothing knows where answers come from.
 """

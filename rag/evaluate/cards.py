@@ -27,6 +27,8 @@ def _card(row: Row, open: bool) -> Markup:
     if row.answer is not None:
         sure = f" (confidence {row.confidence:.2f})" if row.confidence is not None else ""
         facts.append(("Answer", ["none" if row.abstained else own(row.answer), el("span", sure, class_="soft")]))
+    if row.entailed:
+        facts.append(("NLI model", f"{sum(row.entailed)} of {len(row.entailed)} statements entailed"))
     if row.verdict:
         facts.append(("Judge", own(verdict_words(row.verdict))))
     facts.append(("Search", row.why))

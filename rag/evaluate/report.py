@@ -36,6 +36,8 @@ ANSWER_FIGURES = {
     "citation_recall": "pieces of evidence that a citation overlaps",
     "verified": "citations whose words stand in the catalog",
     "grounded": "statements that a passage supports",
+    "grounded_nli": "statements that a passage entails, says the NLI model",
+    "written_grounded": "sentences of a language model that a passage supports; the others were dropped or marked",
     "words": "length of an answer in words",
 }
 JUDGE_FIGURES = {  # of a language model that was asked for its opinion
@@ -100,6 +102,7 @@ class Row:
     right: bool | None = None  # None: not asked, or nothing to judge it by
     held: bool | None = None  # right if it is answered whatever the confidence; False where nothing could be right
     verdict: Verdict | None = None  # None: no judge was asked
+    entailed: tuple[bool, ...] = ()  # for each statement; empty: no NLI model was asked
 
     @property
     def good(self) -> bool | None:

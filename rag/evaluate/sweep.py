@@ -22,10 +22,10 @@ from typing import Any, Protocol
 from rag.config import Config
 from rag.errors import ConfigError, JudgementError, QueryError
 from rag.evaluate import statistics
+from rag.evaluate.choose import questions_hash
 from rag.evaluate.figures import groups_of
 from rag.evaluate.judgements import Dataset
 from rag.evaluate.report import NEUTRAL, Report
-from rag.evaluate.run import questions_hash
 from rag.evaluate.statistics import holm, verdict
 
 INDEX_SECTIONS = ("documents", "load", "split", "embed", "store")  # what an index depends on
