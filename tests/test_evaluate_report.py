@@ -18,7 +18,7 @@ from rag.evaluate import render, statistics
 from rag.evaluate.calibrate import calibrate, shortest
 from rag.evaluate.charts import latency_chart, recall_chart, risk_chart
 from rag.evaluate.compare import check_same_questions, compare
-from rag.evaluate.figures import abstention_of, figures_of, groups_of, latency_of
+from rag.evaluate.figures import abstention_of, figures_of, groups_of, kinds_of, latency_of, main_figures
 from rag.evaluate.markdown import markdown
 from rag.evaluate.markup import Markup, el, table
 from rag.evaluate.page import MEANINGS, page
@@ -112,6 +112,69 @@ def test_questions_of_a_group_count_together() -> None:
     assert alike.high - alike.low > single.high - single.low
     assert groups_of([row("a", group="b"), row("b")]) == [("group", "b"), ("question", "b")]
     assert groups_of([row("a")]) is None
+
+
+# ---- by kind -----------------------------------------------------------------------------------------------------
+
+
+def by_kind(*rows: Row) -> Report:
+    made = report(*rows)
+    return replace(made, kinds=kinds_of(rows, [f.name for f in made.figures]))
+
+
+MIXED = by_kind(
+    row("a", kind="cloze"),
+    row("b", False, kind="cloze", rank=9),
+    row("c", answerable=False, declined=True, rank=None, kind="unanswerable"),
+    row("d", None, kind="heading", rank=2),
+    row("e"),
+)
+
+
+def test_each_kind_has_its_figures_over_its_own_questions() -> None:
+    found = {k.name: (k.n, {f.name: (f.value, f.n) for f in k.figures}) for k in MIXED.kinds}
+    assert list(found) == ["cloze", "unanswerable", "heading", None]  # in the order of the set
+    assert found["cloze"] == (2, {"recall@5": (0.5, 2), "right": (0.5, 2)})
+    assert found["unanswerable"] == (1, {"right": (1, 1)})
+    assert found["heading"] == (1, {"recall@5": (1, 1)})
+    assert sum(n for n, _ in found.values()) == len(MIXED.rows)
+    assert kinds_of([row("a"), row("b")], ["right"]) == kinds_of([], ["right"]) == ()
+
+
+def test_main_figures_stand_for_the_search_and_the_answers() -> None:
+    assert main_figures(["recall@5", "ndcg@10", "span_recall@5", "right", "words"]) == ["span_recall@5", "right"]
+    assert main_figures(["ndcg@3", "mrr@3", "declined", "answered"]) == ["ndcg@3", "answered", "declined"]
+    assert main_figures(["f1", "judge_correct"]) == []
+
+
+def test_kinds_are_shown_everywhere() -> None:
+    assert Report.from_dict(json.loads(json.dumps(MIXED.to_dict()))) == MIXED
+    assert MIXED.to_dict()["kinds"][0]["n"] == 2
+    lines = render.text_table(MIXED).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("kind of question"))
+    assert [line.split() for line in lines[start : start + 5]] == [
+        ["kind", "of", "question", "n", "recall@5", "right"],
+        ["cloze", "2", "0.500", "0.500"],
+        ["unanswerable", "1", "-", "1.000"],
+        ["heading", "1", "1.000", "-"],
+        ["(no", "kind)", "1", "1.000", "1.000"],
+    ]
+    assert len({len(line) for line in lines[start : start + 5]}) == 1
+    assert "| cloze | 2 | 0.500 (2) | 0.500 (2) |" in markdown(MIXED)
+    assert "By kind of question" in page(MIXED)
+    for told in (render.text_table(SMALL), markdown(SMALL), page(SMALL)):
+        assert "kind of question" not in told.lower()
+
+
+def test_a_kind_is_any_text() -> None:
+    odd = by_kind(row("a", kind=f"{EVIL} | `x`\n# y " + "z" * 99), row("b", kind=" "))
+    lines = render.text_table(odd).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "<script" not in page(odd)
+    told = markdown(odd)
+    assert "\n# y" not in told
+    assert r"&lt;script>alert('x')&lt;/script> \| \`x\` # y …" in told
+    assert "| (blank) | 1 |" in told
 
 
 def test_latency() -> None:

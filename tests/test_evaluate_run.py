@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,17 @@ def test_a_figure_is_the_mean_of_its_rows(report: Report) -> None:
 def test_retrieval_values_stand_before_answer_values_in_the_order_asked_for(asked: Rag) -> None:
     names = [f.name for f in asked.evaluate(THREE, metrics="span_recall@2 ndcg@3").figures]
     assert names[:3] == ["span_recall@2", "ndcg@3", "right"]
+
+
+def test_questions_that_say_their_kind_are_counted_by_it(asked: Rag, report: Report) -> None:
+    assert report.kinds == ()
+    mixed = Dataset("mixed", (replace(COPPER, kind="cloze"), HERON, replace(TOSCA, kind="unanswerable")))
+    kinds = {k.name: (k.n, [f.name for f in k.figures]) for k in asked.evaluate(mixed).kinds}
+    assert kinds == {
+        "cloze": (1, ["span_recall@5", "right", "answered", "citation_recall"]),
+        None: (1, ["span_recall@5", "right", "answered", "citation_recall"]),
+        "unanswerable": (1, ["right", "declined"]),
+    }
 
 
 def test_what_made_it_is_in_the_report(report: Report, asked: Rag) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rag.evaluate.report import UNBOUNDED, Abstention, Figure, Latency, Row
+from rag.evaluate.report import UNBOUNDED, Abstention, Figure, Kind, Latency, Row, part_of
 from rag.evaluate.statistics import mean_interval
+
+FOUND = ("span_recall@5", "recall@5")  # the first that there is stands for the search
+ANSWERED = ("right", "answered", "declined", "citation_recall")
 
 
 def figures_of(rows: Sequence[Row], names: Iterable[str], seed: int = 0) -> tuple[Figure, ...]:
@@ -18,6 +21,27 @@ def figures_of(rows: Sequence[Row], names: Iterable[str], seed: int = 0) -> tupl
             interval = mean_interval(values, groups=groups, share=name not in UNBOUNDED, seed=seed)
             figures.append(Figure(name, interval.mean, interval.low, interval.high, interval.n))
     return tuple(figures)
+
+
+def kinds_of(rows: Sequence[Row], names: Sequence[str], seed: int = 0) -> tuple[Kind, ...]:
+    """The main ones of those figures for each kind of question. Nothing where no question has a kind."""
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    if kinds == [None] or not kinds:
+        return ()
+    mine = {kind: [row for row in rows if row.kind == kind] for kind in kinds}
+    main = main_figures(names)
+    return tuple(Kind(kind, len(some), figures_of(some, main, seed)) for kind, some in mine.items())
+
+
+def main_figures(names: Sequence[str]) -> list[str]:
+    """Few enough for a line: how much of the evidence was found, and what became of the answers.
+
+    >>> main_figures(["ndcg@10", "recall@5", "right", "f1", "declined"])
+    ['recall@5', 'right', 'declined']
+    """
+    searching = [name for name in names if part_of(name) == "Retrieval"]
+    best = next((name for name in (*FOUND, *searching) if name in searching), None)
+    return [*([best] if best else []), *(name for name in ANSWERED if name in names)]
 
 
 def groups_of(rows: Sequence[Row]) -> list[tuple[str, str]] | None:

@@ -11,6 +11,8 @@ from rag.evaluate.render import (
     abstention_lines,
     interval,
     judge_line,
+    kind_name,
+    kind_table,
     milliseconds,
     number,
     outcome,
@@ -21,7 +23,7 @@ from rag.evaluate.render import (
     summary,
     worst,
 )
-from rag.evaluate.report import Report, moment
+from rag.evaluate.report import Figure, Report, moment
 
 
 def markdown(report: Report, comparison: Comparison | None = None) -> str:
@@ -34,6 +36,13 @@ def markdown(report: Report, comparison: Comparison | None = None) -> str:
         parts += [f"## {title}", _table(("figure", "mean", "95 % interval", "n"), rows)]
         if title == "Judge":
             parts.append(escaped(judge_line(report)) + ".")
+    if report.kinds:
+        names, cells = kind_table(report)
+        lines = [
+            (escaped(kind_name(kind)), str(kind.n), *map(_with_size, figures))
+            for kind, figures in zip(report.kinds, cells, strict=True)
+        ]
+        parts += ["## By kind of question (n)", _table(("kind", "questions", *(f"`{n}`" for n in names)), lines)]
     if confidence := abstention_lines(report):
         parts += ["## Confidence", _table(("", ""), confidence)]
     if report.latency:
@@ -47,6 +56,10 @@ def markdown(report: Report, comparison: Comparison | None = None) -> str:
         parts += [f"## Invalid verdicts ({len(unread)})", _table(("id", "problem", "reply"), _escaped(replies))]
     parts += ["## Made with", _table(("", ""), _escaped(provenance(report)))]
     return "\n\n".join(parts) + "\n"
+
+
+def _with_size(f: Figure | None) -> str:
+    return f"{number(f.name, f.value)} ({f.n})" if f else "-"
 
 
 def summary_markdown(report: Report) -> str:

@@ -18,6 +18,8 @@ from rag.evaluate.render import (
     abstention_lines,
     interval,
     judge_line,
+    kind_name,
+    kind_table,
     milliseconds,
     number,
     p_value,
@@ -176,11 +178,28 @@ def _figures(report: Report) -> Markup:
         rows = [(f.name, number(f.name, f.value), _mark(f), interval(f), str(f.n), _meaning(f.name)) for f in figures]
         told = el("p", judge_line(report) + ".", class_="soft") if title == "Judge" else None
         parts.append(el("section", el("h2", title), told, table(heads, rows, "Mean over n questions", "figures")))
+    if report.kinds:
+        parts.append(_kinds(report))
     if confidence := abstention_lines(report):
         parts.append(
             el("section", el("h2", "Confidence"), table(("", f"value{N}"), confidence, "Over all questions", "narrow"))
         )
     return join(parts)
+
+
+def _kinds(report: Report) -> Markup:
+    names, cells = kind_table(report)
+    rows = [
+        [own(kind_name(kind)), str(kind.n), *(_with_interval(f) if f else "\u2013" for f in figures)]
+        for kind, figures in zip(report.kinds, cells, strict=True)
+    ]
+    told = "Mean over the n questions of a kind that have the figure, with its 95 % interval"
+    heads = ("kind", f"questions{N}", *(f"{name}{N}" for name in names))
+    return el("section", el("h2", "By kind of question"), table(heads, rows, told))
+
+
+def _with_interval(f: Figure) -> Child:
+    return [number(f.name, f.value), el("span", f" {interval(f)}, n {f.n}", class_="soft small")]
 
 
 def _mark(f: Figure) -> Markup | None:

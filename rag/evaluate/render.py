@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from textwrap import wrap
+from textwrap import shorten, wrap
 
 from rag.evaluate.abstention import RiskPoint
 from rag.evaluate.calibrate import Calibration
 from rag.evaluate.compare import Comparison
-from rag.evaluate.report import PARTS, UNBOUNDED, Figure, Report, Row, Verdict, moment, part_of
+from rag.evaluate.report import PARTS, UNBOUNDED, Figure, Kind, Report, Row, Verdict, moment, part_of
 
 WORST = 20  # questions shown
 LONGEST = 160  # characters of a question or answer in a table
+LONGEST_KIND = 40
 TERMINAL = 80  # characters of a line
 
 
@@ -40,6 +41,17 @@ def judge_line(report: Report) -> str:
     said = f"{judge.invalid} invalid ({why}), left out of its figures" if judge.invalid else "every reply could be read"
     short_of = sum(bool(row.verdict and row.verdict.left_out) for row in report.rows)
     return f"{told}; {said}" + (f"; {short_of} without all passages, which didn't fit" if short_of else "")
+
+
+def kind_table(report: Report) -> tuple[list[str], list[list[Figure | None]]]:
+    """Names of the main figures, and for each kind of question its figures in that order (None: it has none)."""
+    names = list(dict.fromkeys(f.name for kind in report.kinds for f in kind.figures))
+    names.sort(key=[f.name for f in report.figures].index)
+    return names, [[next((f for f in kind.figures if f.name == name), None) for name in names] for kind in report.kinds]
+
+
+def kind_name(kind: Kind) -> str:
+    return "(no kind)" if kind.name is None else shorten(kind.name, LONGEST_KIND, placeholder=" …") or "(blank)"
 
 
 def kind_of(problem: str) -> str:
@@ -151,12 +163,27 @@ def text_table(report: Report, comparison: Comparison | None = None) -> str:
         lines += [f"  {f.name:<32}{number(f.name, f.value):>8}   {interval(f):<18}{f.n:>6}" for f in figures]
     if told := judge_line(report):
         lines += wrap(f"judge: {told}", TERMINAL, initial_indent="  ", subsequent_indent="    ")
+    lines += _kinds(report)
     if confidence := abstention_lines(report):
         lines += ["", "confidence", *(f"  {what:<46}{value}".rstrip() for what, value in confidence)]
     if report.latency:
         lines += ["", f"{'latency':<34}{'median':>10}{'p95':>10}"]
         lines += [f"  {s.stage:<32}{milliseconds(s.median):>10}{milliseconds(s.p95):>10}" for s in report.latency]
     return "\n".join(lines)
+
+
+def _kinds(report: Report) -> Iterator[str]:
+    if not report.kinds:
+        return
+    names, rows = kind_table(report)
+    widths = [len(name) + 2 for name in names]
+    first = max(len("kind of question"), *(len(kind_name(k)) + 2 for k in report.kinds))
+    yield ""
+    yield f"{'kind of question':<{first}}{'n':>6}" + "".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))
+    for kind, figures in zip(report.kinds, rows, strict=True):
+        cells = (number(f.name, f.value) if f else "-" for f in figures)
+        told = "".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True))
+        yield f"  {kind_name(kind):<{first - 2}}{kind.n:>6}{told}"
 
 
 def _compared(comparison: Comparison) -> Iterator[str]:

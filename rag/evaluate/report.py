@@ -124,6 +124,15 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """The main figures of the questions made in one way."""
+
+    name: str | None  # Row.kind
+    n: int  # questions
+    figures: tuple[Figure, ...]  # those that some of them have
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
     stage: str
     median: float  # seconds
@@ -176,6 +185,7 @@ class Report:
     questions_sha256: str  # of the judgements asked
     warnings: tuple[str, ...] = ()
     judge: Judged | None = None  # None: none was asked
+    kinds: tuple[Kind, ...] = ()  # in the order of the set; empty where no question says how it was made
     schema: int = SCHEMA
 
     def __getitem__(self, name: str) -> float:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from rag.config import Config
 from rag.errors import QueryError
 from rag.evaluate.choose import chosen_metrics, has_spans, questions_hash, sampled
-from rag.evaluate.figures import abstention_of, figures_of, latency_of
+from rag.evaluate.figures import abstention_of, figures_of, kinds_of, latency_of
 from rag.evaluate.folder import corpus_hash
 from rag.evaluate.judgements import Dataset, Judgement, check_ids, located
 from rag.evaluate.metrics import Metric, parse_metrics, retrieval_metrics
@@ -158,6 +158,7 @@ def evaluate(
         questions_sha256=asked_hash,
         warnings=dataset.warnings,
         judge=judge.summary(rows) if judge and answers else None,
+        kinds=kinds_of(rows, names, seed),
     )
 
 
