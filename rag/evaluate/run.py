@@ -1,4 +1,4 @@
-"""Questions in, a report out: each is searched for once and asked once, and held against its judgement.
+"""Questions in, a report out: each is searched for deeply, asked as `rag ask` does, and held against its judgement.
 
     Dataset ──sample──> located ──> retrieve ──> hits ──> ranks, metrics ┐
                                 └─> ask ──────> answer ──> right? cited? ┼──> Row ──> Report
@@ -6,6 +6,9 @@
 
 `rag` answers whatever its confidence; what is below `threshold` counts as declined. So one run tells what a user gets,
 and also what another threshold would have done.
+
+The two searches aren't made one: with retrieve.neighbours, or fewer candidates than the depth, the first passages of a
+deep search are others than those of the search that an answer is made from.
 """
 
 from __future__ import annotations
