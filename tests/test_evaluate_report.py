@@ -249,6 +249,21 @@ def test_a_frame_has_a_line_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     assert a.keys() == b.keys()
 
 
+def test_a_frame_of_pandas_itself() -> None:
+    """The test above has a stand-in, since pandas is no dependency; here it is the real one, where it is installed."""
+    pandas = pytest.importorskip("pandas")
+    frame = MIXED.frame()
+    assert isinstance(frame, pandas.DataFrame)
+    assert len(frame) == len(MIXED.rows)
+    assert list(frame["id"]) == [r.id for r in MIXED.rows]
+    for figure in MIXED.figures:
+        assert frame[figure.name].mean() == pytest.approx(figure.value)  # what a question doesn't have is no number
+        assert frame[figure.name].count() == figure.n
+    assert frame.groupby("kind")["right"].mean()["cloze"] == 0.5
+    assert frame["seconds.total"].dtype == float
+    assert bool(frame.loc[frame["id"] == "c", "abstained"].item()) is True
+
+
 def test_without_pandas_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ConfigError, match="pandas isn't installed") as caught:
