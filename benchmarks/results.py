@@ -57,6 +57,22 @@ def _squad(r: dict[str, Any]) -> list[Row]:
     return rows
 
 
+def _scorer(r: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    for version, v in r.items():
+        told = f"{v['questions']:,} of {v['of']:,}, in {v['articles']} articles; {v['unanswerable']:,} unanswerable"
+        rows.append((f"{version.strip('v')}: questions", told, ""))
+        for system, s in v["systems"].items():
+            pair = " / ".join(f"{s[name][0]:.2f} ({s[name][1]} to {s[name][2]})" for name in ("EM", "F1"))
+            rest = ", ".join(
+                f"{s[f'{name} on the missing questions']}" for name in ("EM", "F1") if f"{name} published" in s
+            )
+            published = f"{s['EM published']:.2f} / {s['F1 published']:.2f} published on all; " if rest else ""
+            against = f"{published}it would take {rest.replace(', ', ' / ')} on the missing questions" if rest else ""
+            rows.append((f"{version.strip('v')}, {system}: EM / F1", pair, against))
+    return rows
+
+
 def _chroma(r: dict[str, Any]) -> list[Row]:
     against = {"dense": "75.7 / 6.5 published for recursive 200", "hybrid": "recall >= 86 with IoU >= 6.5 wanted"}
     return [
@@ -149,6 +165,7 @@ def _unchanged(r: dict[str, Any]) -> list[Row]:
 
 SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("xquad", "XQuAD, question -> paragraph", _xquad),
+    ("squad-scorer", "SQuAD's EM and F1 on the predictions of old systems", _scorer),
     ("squad-open", "SQuAD v1.1, open: paragraphs and extractive answers", _squad),
     ("chroma-chunking", "Chroma's chunking set, five chunks", _chroma),
     ("embedding", "Embedding 3,000 chunks", _embedding),

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from rag.answer import Answerer, Event
     from rag.embed import TextEmbedder
+    from rag.evaluate.judge import Judge
     from rag.evaluate.judgements import Dataset
+    from rag.evaluate.nli import Entailment
     from rag.evaluate.report import Report
     from rag.generate import Generator
     from rag.prompt import BuiltPrompt
@@ -161,6 +163,7 @@ class Rag:
         answers: bool = True,
         sample: int | None = None,
         seed: int = 0,
+        judged: bool = True,
         listener: Listener | None = None,
     ) -> Report:
         """Search and ask every judged question. `judgements`: a set, or the path of one in any form that
@@ -168,7 +171,8 @@ class Rag:
 
         A set without documents is about this folder as last synced; one that brings its own is indexed with these
         settings in a folder of the user's data directory. `metrics` such as "ndcg@10 recall@5", "": all that the
-        evidence allows. `answers` False: only search. `sample`: so many questions, drawn by `seed`.
+        evidence allows. `answers` False: only search. `sample`: so many questions, drawn by `seed`. `judged` False:
+        whatever section `evaluate` says, no model judges.
         """
         from rag.evaluate.folder import written
         from rag.evaluate.formats import read_dataset
@@ -176,6 +180,9 @@ class Rag:
         from rag.evaluate.run import evaluate
         from rag.load.decode import clean
 
+        judge, nli = (self.judge, self.entailment) if answers and judged else (None, None)
+        if nli:
+            nli.load()  # what is wrong with a model is said first
         dataset = read_dataset(Path(judgements)) if isinstance(judgements, str | Path) else judgements
         threshold = self.config.answer.min_confidence
         answer = self.config.answer.model_copy(update={"min_confidence": 0.0})
@@ -198,6 +205,8 @@ class Rag:
                 threshold=threshold,
                 sample=sample,
                 seed=seed,
+                judge=judge,
+                nli=nli,
                 listener=listener,
             )
 
@@ -489,6 +498,25 @@ class Rag:
 
         generator: Generator | None = self._part("generator", make)
         return generator
+
+    @property
+    def judge(self) -> Judge | None:
+        """Who judges answers in an evaluation, as `evaluate.judge` says. Raises ConfigError where nobody could."""
+        if self.config.evaluate.judge == "none":
+            return None
+        from rag.evaluate.judge import make_judge
+
+        judge: Judge = self._part("judge", lambda: make_judge(self.config, self.generator))
+        return judge
+
+    @property
+    def entailment(self) -> Entailment | None:
+        """The model of `evaluate.nli`, not loaded yet."""
+        from rag.evaluate.nli import Entailment
+
+        model = self.config.evaluate.nli
+        entailment: Entailment | None = self._part("entailment", lambda: Entailment(model) if model else None)
+        return entailment
 
     @property
     def answerer(self) -> Answerer:

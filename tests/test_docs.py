@@ -124,6 +124,75 @@ def steady(printed: str) -> str:
     return re.sub(r"-[0-9a-f]{8}\b", "-#", printed).strip()
 
 
+def test_the_guide_to_measuring_shows_what_is_measured(papers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands on the sample folder, with the real model. Counts are exact, figures to a question's worth; seconds
+    may be any. The set is asked once: `calibrate` gets the report of `evaluate`, which its first lines show too."""
+    from rag.build import Rag
+    from rag.embed import TextEmbedder
+
+    page = ROOT / "docs/evaluate.md"
+    (papers.parent / "data").symlink_to(ROOT / "data")  # so that the report isn't written into the checkout
+    monkeypatch.setenv("XDG_DATA_HOME", str(papers.parent / "home"))
+    monkeypatch.setenv("RAG_EMBED__PRECISION", "float32")
+    monkeypatch.setattr(TextEmbedder, "passage_vectors", _remembering(TextEmbedder.passage_vectors))
+    made: list[Any] = []
+    measure = Rag.evaluate
+
+    def once(self: Rag, *args: Any, **options: Any) -> Any:
+        made[:] = made or [measure(self, *args, **options)]
+        return made[0]
+
+    monkeypatch.setattr(Rag, "evaluate", once)
+    text, ran = text_of(page), []
+    for command, shown in sessions(page):
+        program, *args = shlex.split(command)
+        told = CliRunner().invoke(app, args)
+        assert (program, told.exit_code) == ("rag", 0), told.output
+        printed = told.stdout.strip() + "\n"
+        ran.append(args[0])
+        difference = unlike(shown, printed)
+        assert WRITE or difference is None, f"{command}: {difference}: RAG_WRITE_DOCS=1 writes what is printed now"
+        if difference:
+            text = text.replace(f"$ {command}\n{shown}", f"$ {command}\n{printed}")
+    assert ran == ["evaluate", "calibrate"]
+    if WRITE:
+        page.write_text(text, encoding="utf-8")
+
+
+def _remembering(embed: Any) -> Any:
+    """Each text is embedded once: questions over one folder share most of their sentences."""
+    known: dict[str, Any] = {}
+
+    def vectors(self: Any, texts: Any, *args: Any, **options: Any) -> Any:
+        import numpy as np
+
+        new = [t for t in dict.fromkeys(texts) if t not in known]
+        if new:
+            known.update(zip(new, embed(self, new, *args, **options), strict=True))
+        return np.stack([known[t] for t in texts])
+
+    return vectors
+
+
+NEAR = 0.02  # of a mean over 60 questions: one of them
+
+
+def unlike(shown: str, printed: str) -> str | None:
+    """The first thing that differs, or None. Numbers with decimals may differ by NEAR, times by anything.
+
+    >>> unlike("a  0.50  12 ms", "a 0.51 9.5 s"), unlike("n 5", "n 6")
+    (None, "'5' is '6'")
+    """
+    pairs = [re.sub(r"[\d.]+ m?s\b", "TIME", text).split() for text in (shown, printed)]
+    if len(pairs[0]) != len(pairs[1]):
+        return f"{len(pairs[0])} words are {len(pairs[1])}"
+    for a, b in zip(*pairs, strict=True):
+        decimals = all(re.fullmatch(r"-?\d+\.\d+", word) for word in (a, b))
+        if a != b and not (decimals and abs(float(a) - float(b)) <= NEAR):
+            return f"{a!r} is {b!r}"
+    return None
+
+
 def test_the_readme_shows_real_output() -> None:
     shown = [shlex.split(command)[1] for command, _ in sessions(README)]
     assert {"ask", "search", "status"} <= set(shown)

@@ -18,19 +18,18 @@ from rag.evaluate import render, statistics
 from rag.evaluate.calibrate import calibrate, shortest
 from rag.evaluate.charts import latency_chart, recall_chart, risk_chart
 from rag.evaluate.compare import check_same_questions, compare
+from rag.evaluate.figures import abstention_of, figures_of, groups_of, kinds_of, latency_of, main_figures
+from rag.evaluate.markdown import markdown
 from rag.evaluate.markup import Markup, el, table
 from rag.evaluate.page import MEANINGS, page
 from rag.evaluate.report import (
     ANSWER_FIGURES,
+    JUDGE_FIGURES,
     SCHEMA,
     Hit,
     Latency,
     Report,
     Row,
-    abstention_of,
-    figures_of,
-    groups_of,
-    latency_of,
 )
 from rag.types import Span, StageScore
 
@@ -115,6 +114,69 @@ def test_questions_of_a_group_count_together() -> None:
     assert groups_of([row("a")]) is None
 
 
+# ---- by kind -----------------------------------------------------------------------------------------------------
+
+
+def by_kind(*rows: Row) -> Report:
+    made = report(*rows)
+    return replace(made, kinds=kinds_of(rows, [f.name for f in made.figures]))
+
+
+MIXED = by_kind(
+    row("a", kind="cloze"),
+    row("b", False, kind="cloze", rank=9),
+    row("c", answerable=False, declined=True, rank=None, kind="unanswerable"),
+    row("d", None, kind="heading", rank=2),
+    row("e"),
+)
+
+
+def test_each_kind_has_its_figures_over_its_own_questions() -> None:
+    found = {k.name: (k.n, {f.name: (f.value, f.n) for f in k.figures}) for k in MIXED.kinds}
+    assert list(found) == ["cloze", "unanswerable", "heading", None]  # in the order of the set
+    assert found["cloze"] == (2, {"recall@5": (0.5, 2), "right": (0.5, 2)})
+    assert found["unanswerable"] == (1, {"right": (1, 1)})
+    assert found["heading"] == (1, {"recall@5": (1, 1)})
+    assert sum(n for n, _ in found.values()) == len(MIXED.rows)
+    assert kinds_of([row("a"), row("b")], ["right"]) == kinds_of([], ["right"]) == ()
+
+
+def test_main_figures_stand_for_the_search_and_the_answers() -> None:
+    assert main_figures(["recall@5", "ndcg@10", "span_recall@5", "right", "words"]) == ["span_recall@5", "right"]
+    assert main_figures(["ndcg@3", "mrr@3", "declined", "answered"]) == ["ndcg@3", "answered", "declined"]
+    assert main_figures(["f1", "judge_correct"]) == []
+
+
+def test_kinds_are_shown_everywhere() -> None:
+    assert Report.from_dict(json.loads(json.dumps(MIXED.to_dict()))) == MIXED
+    assert MIXED.to_dict()["kinds"][0]["n"] == 2
+    lines = render.text_table(MIXED).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("kind of question"))
+    assert [line.split() for line in lines[start : start + 5]] == [
+        ["kind", "of", "question", "n", "recall@5", "right"],
+        ["cloze", "2", "0.500", "0.500"],
+        ["unanswerable", "1", "-", "1.000"],
+        ["heading", "1", "1.000", "-"],
+        ["(no", "kind)", "1", "1.000", "1.000"],
+    ]
+    assert len({len(line) for line in lines[start : start + 5]}) == 1
+    assert "| cloze | 2 | 0.500 (2) | 0.500 (2) |" in markdown(MIXED)
+    assert "By kind of question" in page(MIXED)
+    for told in (render.text_table(SMALL), markdown(SMALL), page(SMALL)):
+        assert "kind of question" not in told.lower()
+
+
+def test_a_kind_is_any_text() -> None:
+    odd = by_kind(row("a", kind=f"{EVIL} | `x`\n# y " + "z" * 99), row("b", kind=" "))
+    lines = render.text_table(odd).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "<script" not in page(odd)
+    told = markdown(odd)
+    assert "\n# y" not in told
+    assert r"&lt;script>alert('x')&lt;/script> \| \`x\` # y …" in told
+    assert "| (blank) | 1 |" in told
+
+
 def test_latency() -> None:
     rows = [row(str(i), seconds={"embed": float(i)} | ({"generate": 5.0} if i else {})) for i in range(5)]
     assert latency_of(rows) == (Latency("embed", 2.0, pytest.approx(3.8), 5), Latency("generate", 5.0, 5.0, 4))
@@ -185,6 +247,21 @@ def test_a_frame_has_a_line_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     assert a["id"] == "a"
     assert (a["recall@5"], a["right"], b["right"], a["seconds.total"]) == (1, 1, 0, 0.02)
     assert a.keys() == b.keys()
+
+
+def test_a_frame_of_pandas_itself() -> None:
+    """The test above has a stand-in, since pandas is no dependency; here it is the real one, where it is installed."""
+    pandas = pytest.importorskip("pandas")
+    frame = MIXED.frame()
+    assert isinstance(frame, pandas.DataFrame)
+    assert len(frame) == len(MIXED.rows)
+    assert list(frame["id"]) == [r.id for r in MIXED.rows]
+    for figure in MIXED.figures:
+        assert frame[figure.name].mean() == pytest.approx(figure.value)  # what a question doesn't have is no number
+        assert frame[figure.name].count() == figure.n
+    assert frame.groupby("kind")["right"].mean()["cloze"] == 0.5
+    assert frame["seconds.total"].dtype == float
+    assert bool(frame.loc[frame["id"] == "c", "abstained"].item()) is True
 
 
 def test_without_pandas_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,7 +442,7 @@ def test_the_worst_come_first() -> None:
 
 def test_markdown_shows_texts_as_they_are() -> None:
     evil = report(row("a|b", False, question=f"{EVIL} | [x](http://evil) `y`\n# z"), name="<b>", warnings=("a|b",))
-    told = render.markdown(evil, compare(evil, evil))
+    told = markdown(evil, compare(evil, evil))
     assert "<script" not in told
     assert not re.search(r"(?<!\\)\]\(", told)
     assert "\n# z" not in told
@@ -476,7 +553,7 @@ def test_every_figure_is_explained() -> None:
 
     assert set(MEANINGS) == set(KINDS)
     page_told = Path(__file__).parents[1].joinpath("docs/evaluate.md").read_text(encoding="utf-8")
-    assert [name for name in (*ANSWER_FIGURES, *KINDS) if f"`{name}" not in page_told] == []
+    assert [name for name in (*ANSWER_FIGURES, *JUDGE_FIGURES, *KINDS) if f"`{name}" not in page_told] == []
 
 
 # ---- charts and markup -------------------------------------------------------------------------------------------

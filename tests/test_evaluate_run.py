@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from shell import write
 
 from rag.build import Rag
 from rag.errors import IndexMissing, JudgementError, QueryError
-from rag.evaluate import rows, run
+from rag.evaluate import choose, rows, run
 from rag.evaluate.folder import corpus_hash, written
 from rag.evaluate.judgements import Dataset, Evidence, Judgement
 from rag.evaluate.report import Hit, Report, Row
@@ -88,6 +89,17 @@ def test_a_figure_is_the_mean_of_its_rows(report: Report) -> None:
 def test_retrieval_values_stand_before_answer_values_in_the_order_asked_for(asked: Rag) -> None:
     names = [f.name for f in asked.evaluate(THREE, metrics="span_recall@2 ndcg@3").figures]
     assert names[:3] == ["span_recall@2", "ndcg@3", "right"]
+
+
+def test_questions_that_say_their_kind_are_counted_by_it(asked: Rag, report: Report) -> None:
+    assert report.kinds == ()
+    mixed = Dataset("mixed", (replace(COPPER, kind="cloze"), HERON, replace(TOSCA, kind="unanswerable")))
+    kinds = {k.name: (k.n, [f.name for f in k.figures]) for k in asked.evaluate(mixed).kinds}
+    assert kinds == {
+        "cloze": (1, ["span_recall@5", "right", "answered", "citation_recall"]),
+        None: (1, ["span_recall@5", "right", "answered", "citation_recall"]),
+        "unanswerable": (1, ["right", "declined"]),
+    }
 
 
 def test_what_made_it_is_in_the_report(report: Report, asked: Rag) -> None:
@@ -247,14 +259,14 @@ def test_the_same_input_gives_the_same_figures(asked: Rag, report: Report) -> No
 
 def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order() -> None:
     many = [Judgement(f"q{i:02}", f"question {i}?", answers=("x",)) for i in range(40)]
-    drawn = run.sampled(many, 10, 0)
-    assert drawn == run.sampled(many, 10, 0)
+    drawn = choose.sampled(many, 10, 0)
+    assert drawn == choose.sampled(many, 10, 0)
     assert len(drawn) == 10
     assert drawn == sorted(drawn, key=lambda j: j.id)
-    assert drawn != run.sampled(many, 10, 1)
-    assert run.sampled(many, 99, 0) == run.sampled(many, None, 0) == many
+    assert drawn != choose.sampled(many, 10, 1)
+    assert choose.sampled(many, 99, 0) == choose.sampled(many, None, 0) == many
     with pytest.raises(QueryError, match="sample of 0"):
-        run.sampled(many, 0, 0)
+        choose.sampled(many, 0, 0)
 
 
 def test_only_searching(asked: Rag) -> None:

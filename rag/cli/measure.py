@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rag.cli import show
-from rag.cli.session import A_PATH, Session, generator_option, in_session, json_option
+from rag.cli.session import A_PATH, Session, generator_option, in_session, json_option, judge_option
 from rag.errors import ConfigError, JudgementError, QueryError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ REPORT = Path("rag-evaluation.json")
 @click.option("--html", type=A_PATH, metavar="FILE", help="The report as one page with charts.")
 @click.option("--markdown", type=A_PATH, metavar="FILE", help="The report as Markdown.")
 @generator_option
+@judge_option
 @json_option
 @in_session
 def evaluate(
@@ -48,20 +49,27 @@ def evaluate(
     markdown: Path | None,
     as_json: bool,
 ) -> None:
-    """Search for and ask judged questions, and hold what comes back against what is right. No language model judges.
+    """Search for and ask judged questions, and hold what comes back against what is right. No language model judges,
+    unless --judge asks for its opinion too.
 
     Questions in plain JSONL are about the document folder; public sets bring documents of their own, which are
     indexed beside it with the same settings. docs/evaluate.md says how a set is written and what each figure means.
     """
+    from rag.evaluate.choose import chosen_metrics, sampled
     from rag.evaluate.compare import check_same_questions, compare
     from rag.evaluate.render import text_table
     from rag.evaluate.report import Report
-    from rag.evaluate.run import chosen_metrics, sampled
 
     if against and against.resolve() == out.resolve():
         raise ConfigError(f"--out and --against are the same file, {out}", "give the new report another name: --out")
     for file in (out, html, markdown):
         _check_target(file)
+    if answers:  # where nobody can judge, it is said before a folder is synced
+        _ = session.rag.judge
+        if session.rag.entailment:
+            session.rag.entailment.load()
+    elif session.rag.config.evaluate.judge != "none":
+        show.note("answers are left out: there is nothing to judge", session.quiet)
     dataset = dataset_of(session, data)
     before = Report.read(against) if against else None
     judgements = sampled(dataset.judgements, sample, seed)
@@ -115,7 +123,7 @@ def _check_target(file: Path | None) -> None:
 
 
 def _write(report: Report, comparison: Comparison | None, out: Path, html: Path | None, markdown: Path | None) -> None:
-    from rag.evaluate import render
+    from rag.evaluate.markdown import markdown as as_markdown
 
     try:
         report.write(out, **({"comparison": comparison.to_dict()} if comparison else {}))
@@ -124,7 +132,7 @@ def _write(report: Report, comparison: Comparison | None, out: Path, html: Path 
 
             html.write_text(page(report, comparison), encoding="utf-8")
         if markdown:
-            markdown.write_text(render.markdown(report, comparison), encoding="utf-8")
+            markdown.write_text(as_markdown(report, comparison), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{error.filename}: can't be written: {error.strerror}", "check its permissions") from None
 
@@ -178,7 +186,7 @@ def calibrate(session: Session, questions: Path | None, max_risk: float, as_json
     if dataset.documents is None:
         session.prepare(None)
     with progress(session) as listener:
-        report = session.rag.evaluate(dataset, listener=listener)
+        report = session.rag.evaluate(dataset, judged=False, listener=listener)
     found = find(report, max_risk)
     if as_json:
         show.show_json(found.to_dict())

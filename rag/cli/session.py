@@ -30,6 +30,11 @@ generator_option = click.option(
 )
 
 
+judge_option = click.option(
+    "--judge/--no-judge", default=None, help="Let the language model judge answers too. Default: evaluate.judge."
+)
+
+
 def setting_options(command: Command) -> Command:
     for option in (
         click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result and errors."),
@@ -42,7 +47,11 @@ def setting_options(command: Command) -> Command:
 
 
 def read_config(
-    docs: Path | None, config_file: Path | None, settings: Iterable[str], generator: str | None = None
+    docs: Path | None,
+    config_file: Path | None,
+    settings: Iterable[str],
+    generator: str | None = None,
+    judge: bool | None = None,
 ) -> Config:
     """The config as the options of `setting_options` have it."""
     from rag.config import load_config
@@ -55,6 +64,8 @@ def read_config(
         overrides[key.strip()] = value
     if generator:
         overrides.update(_generator_settings(generator))
+    if judge is not None:
+        overrides["evaluate.judge"] = "generator" if judge else "none"
     if docs is not None:
         overrides["documents.path"] = docs
     return load_config(config_file, overrides)
@@ -131,7 +142,7 @@ def in_session(command: Command) -> Command:
     @setting_options
     @wraps(command)
     def run(docs: Path | None, config_file: Path | None, settings: tuple[str, ...], quiet: bool, **given: Any) -> Any:
-        config = read_config(docs, config_file, settings, given.pop("generator", None))
+        config = read_config(docs, config_file, settings, given.pop("generator", None), given.pop("judge", None))
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads would compete with ours
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one short pass: threads only wait for each other
         from rag.build import Rag

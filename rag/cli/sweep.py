@@ -53,7 +53,7 @@ def sweep(
     """
     from rag.build import Rag
     from rag.config import apply_settings
-    from rag.evaluate.run import chosen_metrics, sampled
+    from rag.evaluate.choose import chosen_metrics, sampled
     from rag.evaluate.sweep import cells, parse_grid
     from rag.evaluate.sweep import sweep as measure
 

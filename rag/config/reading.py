@@ -15,7 +15,8 @@ from rag.config.sections import Config, Documents
 from rag.errors import ConfigError
 
 ENV_PREFIX = "RAG_"
-PATHS = (("documents", "path"), ("store", "path"), ("prompt", "directory"), ("embed", "model"), ("generate", "model"))
+PATHS = (("documents", "path"), ("store", "path"), ("prompt", "directory"))
+MODELS = (("embed", "model"), ("generate", "model"), ("evaluate", "nli"))
 
 
 def packaged(name: str) -> Path:
@@ -94,11 +95,11 @@ def _anchor_paths(data: dict[str, Any], base: Path) -> None:
     """Paths in a file are relative to that file; those of the packaged defaults, to where one works."""
     if isinstance(documents := data.setdefault("documents", {}), dict):
         documents.setdefault("path", str(Documents().path))
-    for section, key in PATHS:
+    for section, key in (*PATHS, *MODELS):
         values = data.get(section)
         value = values.get(key) if isinstance(values, dict) else None
         # a model is a path only where it looks like one: "./models/mine", but not "BAAI/bge-small-en"
-        if isinstance(value, str) and (key != "model" or value.startswith(("./", "../", "~/"))):
+        if isinstance(value, str) and ((section, key) in PATHS or value.startswith(("./", "../", "~/"))):
             data[section][key] = str(base / Path(value).expanduser())
 
 

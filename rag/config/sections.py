@@ -102,6 +102,7 @@ class Prompt(Section):
     directory: Path | None = None  # None: the packaged prompts
     answer: str = "answer"
     condense: str = "condense"
+    judge: str = "judge"
     max_tokens: int = Field(1500, ge=64)  # budget of the whole prompt, in the generator's tokens
     tokenizer: str = "generator"  # or "tiktoken:cl100k_base" and its like
 
@@ -137,6 +138,13 @@ class AnswerSection(Section):
     unsupported: Literal["mark", "drop"] = "drop"  # a generator's sentences that no passage supports
 
 
+class Evaluate(Section):
+    """What `rag evaluate` asks beside the judgements; nothing by default."""
+
+    judge: Literal["none", "generator"] = "none"  # generator: the language model of section generate
+    nli: str | None = None  # a natural language inference model: folder or hub name
+
+
 class Config(Section):
     documents: Documents = Documents()
     load: Load = Load()
@@ -147,3 +155,4 @@ class Config(Section):
     prompt: Prompt = Prompt()
     generate: Generate = Generate()
     answer: AnswerSection = AnswerSection()
+    evaluate: Evaluate = Evaluate()

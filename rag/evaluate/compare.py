@@ -9,8 +9,9 @@ from typing import Any
 
 from rag.errors import JudgementError
 from rag.evaluate import statistics
+from rag.evaluate.figures import groups_of
 from rag.evaluate.records import shown
-from rag.evaluate.report import ANSWER_FIGURES, UNBOUNDED, Report, Row, groups_of, moment
+from rag.evaluate.report import NEUTRAL, PARTS, Judged, Report, Row, moment, part_of
 from rag.evaluate.statistics import Verdict, holm, verdict
 
 
@@ -94,7 +95,7 @@ def _some(ids: Iterable[str]) -> str:
 
 
 def _differences(before: Report, after: Report, pairs: list[tuple[Row, Row]]) -> tuple[Difference, ...]:
-    known = {f.name for f in before.figures} - UNBOUNDED
+    known = {f.name for f in before.figures} - NEUTRAL
     results = []
     for name in (f.name for f in after.figures if f.name in known):
         both = [(a, b) for a, b in pairs if name in a.values and name in b.values]
@@ -112,14 +113,14 @@ def _differences(before: Report, after: Report, pairs: list[tuple[Row, Row]]) ->
 
 
 def _corrected(results: Iterable[tuple[str, statistics.Comparison]]) -> dict[str, float]:
-    """Holm's correction, for search and for answers by itself.
+    """Holm's correction, for search, for answers and for the judge's opinion by itself.
 
     Where no question changed there was nothing to test, and it counts for nothing (Tarone, 1990): such a p is 1
     whatever the others are.
     """
     corrected = {}
-    for part in (False, True):
-        mine = [(name, c) for name, c in results if (name in ANSWER_FIGURES) is part]
+    for part in PARTS:
+        mine = [(name, c) for name, c in results if part_of(name) == part]
         moved = [(name, c) for name, c in mine if c.changed]
         corrected.update({name: 1.0 for name, _ in mine})
         if moved:
@@ -163,9 +164,15 @@ def _notes(before: Report, after: Report, compared: set[str]) -> Iterable[str]:
         yield "the documents' texts changed: a difference may come from them"
     if before.embedding.get("weights_sha256") != after.embedding.get("weights_sha256"):
         yield f"another embedding model: {before.embedding.get('model')}, now {after.embedding.get('model')}"
+    if before.judge and after.judge and _who(before.judge) != _who(after.judge):
+        yield f"another judge: {before.judge.model}, now {after.judge.model} (prompts/{after.judge.prompt}.yaml)"
     for side, report in (("before", before), ("after", after)):
-        if alone := [f.name for f in report.figures if f.name not in compared | UNBOUNDED]:
+        if alone := [f.name for f in report.figures if f.name not in compared | NEUTRAL]:
             yield f"only {side}: {', '.join(alone)}"
     changed = [p for p in {*before.versions, *after.versions} if before.versions.get(p) != after.versions.get(p)]
     for package in sorted(changed):
         yield f"{package} {before.versions.get(package, 'none')}, now {after.versions.get(package, 'none')}"
+
+
+def _who(judge: Judged) -> tuple[str, str]:
+    return judge.model, judge.prompt_sha256

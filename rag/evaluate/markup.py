@@ -13,6 +13,7 @@ from typing import Union
 # Nothing a browser would obey: control characters, those that turn the reading direction, halves of pairs.
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 VOID = frozenset({"meta", "br"})
+N = "\u00a0"  # ends the head of a column of numbers
 
 
 class Markup(str):
@@ -62,7 +63,7 @@ def _attribute(key: str, value: str | float | bool | None) -> str:
 def table(head: Iterable[Child], rows: Iterable[Iterable[Child]], caption: str, class_: str = "") -> Markup:
     """The first cell of a row names it. Columns whose head ends in a no-break space are numbers, set to the right."""
     heads = list(head)
-    right = [isinstance(h, str) and h.endswith("\u00a0") for h in heads]
+    right = [isinstance(h, str) and h.endswith(N) for h in heads]
     heads = [h[:-1] if isinstance(h, str) and r else h for h, r in zip(heads, right, strict=True)]
     top = [el("th", h, scope="col", class_="number" if r else None) for h, r in zip(heads, right, strict=True)]
     body = [
@@ -77,3 +78,8 @@ def table(head: Iterable[Child], rows: Iterable[Iterable[Child]], caption: str, 
     ]
     whole = el("table", el("caption", caption), el("thead", el("tr", top)), el("tbody", body), class_=class_ or None)
     return el("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
+
+
+def own(text: str) -> Markup:
+    """Somebody else's words: their own reading direction."""
+    return el("bdi", text)

@@ -10,32 +10,32 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rag.evaluate.cards import all_questions, worst_questions
 from rag.evaluate.charts import CURVES, interval_mark, latency_chart, recall_chart, risk_chart
 from rag.evaluate.compare import Change, Comparison
-from rag.evaluate.markup import Child, Markup, el, join, table
+from rag.evaluate.markup import Child, Markup, N, el, join, own, table
 from rag.evaluate.render import (
     abstention_lines,
     interval,
+    judge_line,
+    kind_name,
+    kind_table,
     milliseconds,
     number,
-    outcome,
     p_value,
     provenance,
     sections,
     summary,
-    worst,
 )
-from rag.evaluate.report import ANSWER_FIGURES, UNBOUNDED, Figure, Hit, Report, Row, moment
+from rag.evaluate.report import ANSWER_FIGURES, JUDGE_FIGURES, UNBOUNDED, Figure, Report, moment
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-OPEN = 3  # of the worst questions, those whose passages are shown at once
-MOST_ROWS = 1000  # of the table of all questions
-N = "\u00a0"  # ends the head of a column of numbers
 
 
 def page(report: Report, comparison: Comparison | None = None) -> str:
-    parts = (_top(report), _comparison(comparison), _charts(report), _figures(report), _worst(report), _all(report))
-    return document(f"Evaluation: {report.name}", *parts, _made(report))
+    parts = (_top(report), _comparison(comparison), _charts(report), _figures(report))
+    questions = (worst_questions(report), all_questions(report))
+    return document(f"Evaluation: {report.name}", *parts, *questions, _made(report))
 
 
 def document(title: str, *parts: Child) -> str:
@@ -64,7 +64,7 @@ def _top(report: Report) -> Markup:
         [
             el(
                 "header",
-                el("h1", el("span", "Evaluation of ", class_="soft"), _own(report.name)),
+                el("h1", el("span", "Evaluation of ", class_="soft"), own(report.name)),
                 el("p", made, class_="soft"),
                 notes,
             ),
@@ -133,7 +133,7 @@ def _class(verdict: str) -> str:
 def _changes(title: str, changes: Sequence[Change]) -> Markup | None:
     if not changes:
         return None
-    rows = [(c.id, _own(c.question), _own(c.before), _own(c.after)) for c in changes]
+    rows = [(c.id, own(c.question), own(c.before), own(c.after)) for c in changes]
     listed = table(("id", "question", "before", "after"), rows, title)
     return el("details", el("summary", f"{title}: {len(changes)}"), listed, open=True)
 
@@ -176,12 +176,30 @@ def _figures(report: Report) -> Markup:
     for title, figures in sections(report):
         heads = ("figure", f"mean{N}", "", f"95 % interval{N}", f"n{N}", "what it says")
         rows = [(f.name, number(f.name, f.value), _mark(f), interval(f), str(f.n), _meaning(f.name)) for f in figures]
-        parts.append(el("section", el("h2", title), table(heads, rows, "Mean over n questions", "figures")))
+        told = el("p", judge_line(report) + ".", class_="soft") if title == "Judge" else None
+        parts.append(el("section", el("h2", title), told, table(heads, rows, "Mean over n questions", "figures")))
+    if report.kinds:
+        parts.append(_kinds(report))
     if confidence := abstention_lines(report):
         parts.append(
             el("section", el("h2", "Confidence"), table(("", f"value{N}"), confidence, "Over all questions", "narrow"))
         )
     return join(parts)
+
+
+def _kinds(report: Report) -> Markup:
+    names, cells = kind_table(report)
+    rows = [
+        [own(kind_name(kind)), str(kind.n), *(_with_interval(f) if f else "\u2013" for f in figures)]
+        for kind, figures in zip(report.kinds, cells, strict=True)
+    ]
+    told = "Mean over the n questions of a kind that have the figure, with its 95 % interval"
+    heads = ("kind", f"questions{N}", *(f"{name}{N}" for name in names))
+    return el("section", el("h2", "By kind of question"), table(heads, rows, told))
+
+
+def _with_interval(f: Figure) -> Child:
+    return [number(f.name, f.value), el("span", f" {interval(f)}, n {f.n}", class_="soft small")]
 
 
 def _mark(f: Figure) -> Markup | None:
@@ -206,69 +224,7 @@ MEANINGS = {
 
 def _meaning(name: str) -> str:
     kind, _, k = name.partition("@")
-    return ANSWER_FIGURES.get(name) or MEANINGS[kind].format(k=k)
-
-
-def _worst(report: Report) -> Markup | None:
-    bad = worst(report)
-    if not bad:
-        return None
-    told = "First those whose evidence wasn't found, or far down, then the surest mistakes."
-    cards = [_card(row, open=i < OPEN) for i, row in enumerate(bad)]
-    return el("section", el("h2", f"Worst questions ({len(bad)})"), el("p", told, class_="soft"), cards)
-
-
-def _card(row: Row, open: bool) -> Markup:
-    facts: list[tuple[str, Child]] = []
-    if row.golds:
-        facts.append(("Right would be", _own(" · ".join(row.golds))))
-    facts += [("Evidence", [el("code", _own(source)), " ", _quoted(quote)]) for source, quote in row.evidence]
-    if row.answer is not None:
-        sure = f" (confidence {row.confidence:.2f})" if row.confidence is not None else ""
-        facts.append(("Answer", ["none" if row.abstained else _own(row.answer), el("span", sure, class_="soft")]))
-    facts.append(("Search", row.why))
-    said = outcome(row)
-    tag = el("span", said, class_="tag bad") if said != row.why else None
-    meta = [tag, el("span", f"{' · ' if tag else ''}{row.id}", class_="meta small")]
-    return el(
-        "article",
-        el("h3", _own(row.question)),
-        el("div", meta),
-        el("dl", [join([el("dt", name), el("dd", value)]) for name, value in facts]),
-        _passages(row, open),
-        class_="question",
-    )
-
-
-def _passages(row: Row, open: bool) -> Markup | None:
-    shown = [(rank, h) for rank, h in enumerate(row.found, 1) if h.text or h.holds]
-    if not shown:
-        return None
-    rows = [(str(rank), _held(h), _own(h.place), f"{h.score:.3f}", _stages(h), _own(h.text)) for rank, h in shown]
-    heads = (f"rank{N}", "evidence", "place", f"score{N}", "stages (score, rank)", "begins")
-    listed = table(heads, rows, f"Passages found for {row.id}", "hits")
-    return el("details", el("summary", "What was found"), listed, open=open)
-
-
-def _held(h: Hit) -> Markup | None:
-    return el("span", "\u2713 all of it", class_="holds") if h.holds else None
-
-
-def _stages(h: Hit) -> Child:
-    return [el("div", f"{s.stage} {s.score:.3f} ({s.rank})", class_="small") for s in h.stages]
-
-
-def _all(report: Report) -> Markup:
-    rows = [
-        (row.id, _own(row.question), outcome(row), row.why, "" if row.confidence is None else f"{row.confidence:.2f}")
-        for row in report.rows[:MOST_ROWS]
-    ]
-    more = len(report.rows) - len(rows)
-    told = (
-        f"All questions ({len(report.rows)})" if not more else f"The first {len(rows)} of {len(report.rows)} questions"
-    )
-    listed = table(("id", "question", "outcome", "search", f"confidence{N}"), rows, told)
-    return el("section", el("h2", "Question by question"), el("details", el("summary", told), listed))
+    return (ANSWER_FIGURES | JUDGE_FIGURES).get(name) or MEANINGS[kind].format(k=k)
 
 
 def _made(report: Report) -> Markup:
@@ -281,12 +237,3 @@ def _made(report: Report) -> Markup:
         ("setting", "value"), [(k, el("span", v, class_="mono")) for k, v in settings], "Every setting in force"
     )
     return el("section", el("h2", "How it was made"), origin, el("details", el("summary", "Settings"), listed))
-
-
-def _own(text: str) -> Markup:
-    """Somebody else's words: their own reading direction."""
-    return el("bdi", text)
-
-
-def _quoted(quote: str) -> Child:
-    return ["“", _own(quote), "”"] if quote else "the whole document"

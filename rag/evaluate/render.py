@@ -1,28 +1,72 @@
-"""A report in plain text: as a table for the terminal, and as Markdown. rag/evaluate/page.py has the HTML.
+"""A report in plain text, as a table for the terminal; and the words that markdown.py and page.py share with it.
 
-Documents and questions are untrusted: in Markdown they are escaped; a terminal's control characters are its printer's
-matter (rag.cli.show.tame).
+Documents and questions are untrusted: a terminal's control characters are its printer's matter (rag.cli.show.tame).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
+from textwrap import shorten, wrap
 
 from rag.evaluate.abstention import RiskPoint
 from rag.evaluate.calibrate import Calibration
-from rag.evaluate.compare import Change, Comparison
-from rag.evaluate.report import ANSWER_FIGURES, UNBOUNDED, Figure, Report, Row, moment
+from rag.evaluate.compare import Comparison
+from rag.evaluate.report import PARTS, UNBOUNDED, Figure, Kind, Report, Row, Verdict, moment, part_of
 
 WORST = 20  # questions shown
 LONGEST = 160  # characters of a question or answer in a table
+LONGEST_KIND = 40
+TERMINAL = 80  # characters of a line
 
 
 def sections(report: Report) -> Iterator[tuple[str, list[Figure]]]:
-    """The figures under their headings; headings without figures are left out."""
-    retrieval = [f for f in report.figures if f.name not in ANSWER_FIGURES]
-    answers = [f for f in report.figures if f.name in ANSWER_FIGURES]
-    yield from ((title, figures) for title, figures in (("Retrieval", retrieval), ("Answers", answers)) if figures)
+    """The figures under their headings; headings without figures are left out, unless a judge had nothing to judge."""
+    for title in PARTS:
+        figures = [f for f in report.figures if part_of(f.name) == title]
+        if figures or (title == "Judge" and report.judge):
+            yield title, figures
+
+
+def judge_line(report: Report) -> str:
+    """Who judged, and what became of the replies; nothing where nobody did."""
+    judge = report.judge
+    if judge is None:
+        return ""
+    told = f"{judge.model} was asked about {_count(judge.asked, 'answer')}"
+    if not judge.asked:
+        return told
+    problems = Counter(kind_of(row.verdict.problem) for row in report.rows if row.verdict and row.verdict.invalid)
+    why = "; ".join(f"{problem}: {n}" for problem, n in problems.most_common())
+    said = f"{judge.invalid} invalid ({why}), left out of its figures" if judge.invalid else "every reply could be read"
+    short_of = sum(bool(row.verdict and row.verdict.left_out) for row in report.rows)
+    return f"{told}; {said}" + (f"; {short_of} without all passages, which didn't fit" if short_of else "")
+
+
+def kind_table(report: Report) -> tuple[list[str], list[list[Figure | None]]]:
+    """Names of the main figures, and for each kind of question its figures in that order (None: it has none)."""
+    names = list(dict.fromkeys(f.name for kind in report.kinds for f in kind.figures))
+    names.sort(key=[f.name for f in report.figures].index)
+    return names, [[next((f for f in kind.figures if f.name == name), None) for name in names] for kind in report.kinds]
+
+
+def kind_name(kind: Kind) -> str:
+    return "(no kind)" if kind.name is None else shorten(kind.name, LONGEST_KIND, placeholder=" …") or "(blank)"
+
+
+def kind_of(problem: str) -> str:
+    """
+    >>> kind_of("no verdict on correct, 1"), kind_of("the model failed: status 400")
+    ('no verdict', 'the model failed')
+    """
+    return problem.partition(":")[0].partition(" on ")[0]
+
+
+def verdict_words(v: Verdict) -> str:
+    if v.invalid:
+        return f"invalid: {v.problem}" + (f", in {v.reply!r}" if v.reply else "")
+    said = {True: ["correct"], False: ["not correct"], None: []}[v.correct]
+    return ", ".join([*said, f"{sum(v.grounded)} of {_count(len(v.grounded), 'statement')} grounded"])
 
 
 def number(name: str, value: float, digits: int = 3) -> str:
@@ -117,12 +161,29 @@ def text_table(report: Report, comparison: Comparison | None = None) -> str:
     for title, figures in sections(report):
         lines += ["", f"{title.lower():<34}{'mean':>8}   {'95 % interval':<18}{'n':>6}"]
         lines += [f"  {f.name:<32}{number(f.name, f.value):>8}   {interval(f):<18}{f.n:>6}" for f in figures]
+    if told := judge_line(report):
+        lines += wrap(f"judge: {told}", TERMINAL, initial_indent="  ", subsequent_indent="    ")
+    lines += _kinds(report)
     if confidence := abstention_lines(report):
         lines += ["", "confidence", *(f"  {what:<46}{value}".rstrip() for what, value in confidence)]
     if report.latency:
         lines += ["", f"{'latency':<34}{'median':>10}{'p95':>10}"]
         lines += [f"  {s.stage:<32}{milliseconds(s.median):>10}{milliseconds(s.p95):>10}" for s in report.latency]
     return "\n".join(lines)
+
+
+def _kinds(report: Report) -> Iterator[str]:
+    if not report.kinds:
+        return
+    names, rows = kind_table(report)
+    widths = [len(name) + 2 for name in names]
+    first = max(len("kind of question"), *(len(kind_name(k)) + 2 for k in report.kinds))
+    yield ""
+    yield f"{'kind of question':<{first}}{'n':>6}" + "".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))
+    for kind, figures in zip(report.kinds, rows, strict=True):
+        cells = (number(f.name, f.value) if f else "-" for f in figures)
+        told = "".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True))
+        yield f"  {kind_name(kind):<{first - 2}}{kind.n:>6}{told}"
 
 
 def _compared(comparison: Comparison) -> Iterator[str]:
@@ -142,10 +203,10 @@ def _compared(comparison: Comparison) -> Iterator[str]:
         ("wrong before, right now", comparison.mended),
     ):
         if changes:
-            yield from ("", f"{title}: {len(changes)}", *(f"  {c.id:<8} {_short(c.question)}" for c in changes))
+            yield from ("", f"{title}: {len(changes)}", *(f"  {c.id:<8} {short(c.question)}" for c in changes))
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= LONGEST else text[: LONGEST - 2] + " …"
 
@@ -169,61 +230,6 @@ def _point(p: RiskPoint | None) -> str:
     return f"{p.threshold:>10.3f}{p.answered:>10}{p.wrong:>10}{p.risk:>10.3f}"
 
 
-# ---- Markdown ----------------------------------------------------------------------------------------------------
-
-
-def markdown(report: Report, comparison: Comparison | None = None) -> str:
-    """For a pull request or a wiki: the figures, what changed, the worst questions, how it was made."""
-    parts = [f"# Evaluation: {escaped(report.name)}", summary_markdown(report)]
-    if comparison is not None:
-        parts += list(_comparison_markdown(comparison))
-    for title, figures in sections(report):
-        rows = [(f"`{f.name}`", number(f.name, f.value), interval(f), str(f.n)) for f in figures]
-        parts += [f"## {title}", _table(("figure", "mean", "95 % interval", "n"), rows)]
-    if confidence := abstention_lines(report):
-        parts += ["## Confidence", _table(("", ""), confidence)]
-    if report.latency:
-        times = [(f"`{s.stage}`", milliseconds(s.median), milliseconds(s.p95), str(s.n)) for s in report.latency]
-        parts += ["## Latency", _table(("stage", "median", "p95", "n"), times)]
-    if bad := worst(report):
-        told = [(row.id, _short(row.question), outcome(row), row.why) for row in bad]
-        parts += ["## Worst questions", _table(("id", "question", "outcome", "evidence"), _escaped(told))]
-    parts += ["## Made with", _table(("", ""), _escaped(provenance(report)))]
-    return "\n\n".join(parts) + "\n"
-
-
-def summary_markdown(report: Report) -> str:
-    warned = "".join(f"\n\nNote: {escaped(w)}." for w in report.warnings)
-    return f"{escaped(summary(report))}. {escaped(moment(report))}.{warned}"
-
-
-def _comparison_markdown(comparison: Comparison) -> Iterator[str]:
-    yield f"## Against {escaped(comparison.before)}"
-    if comparison.settings:
-        yield _table(("setting", "before", "after"), _escaped(comparison.settings))
-    yield _table(
-        ("figure", "before", "after", "difference", "95 % interval", "p", "Holm", "n", "verdict"),
-        [
-            (f"`{d.name}`", f"{d.before:.3f}", f"{d.after:.3f}", f"{d.difference:+.3f}",
-             f"{d.low:+.3f} .. {d.high:+.3f}", p_value(d.p), p_value(d.p_holm), str(d.n), d.verdict)
-            for d in comparison.differences
-        ],
-    )  # fmt: skip
-    for title, changes in (
-        ("Right before, wrong now", comparison.broken),
-        ("Wrong before, right now", comparison.mended),
-    ):
-        if changes:
-            yield f"### {title} ({len(changes)})"
-            yield _table(("id", "question", "before", "after"), _escaped(map(_change_cells, changes)))
-    if comparison.notes:
-        yield "\n".join(f"- {escaped(note)}" for note in comparison.notes)
-
-
-def _change_cells(c: Change) -> tuple[str, ...]:
-    return c.id, _short(c.question), _short(c.before), _short(c.after)
-
-
 def provenance(report: Report) -> list[tuple[str, str]]:
     """All it takes to make the report again, but for the settings."""
     options = report.options
@@ -238,25 +244,6 @@ def provenance(report: Report) -> list[tuple[str, str]]:
         ("questions, SHA-256", report.questions_sha256),
         ("versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
     ]
+    if report.judge:
+        rows.append(("judge", f"{report.judge.model}, prompt {report.judge.prompt} {report.judge.prompt_sha256}"))
     return [*rows, *(("note", w) for w in report.warnings)]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _escaped(rows: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
-    return [tuple(map(escaped, row)) for row in rows]
-
-
-_MARKS = re.compile(r"([\\`*_\[\]|~])")
-
-
-def escaped(text: str) -> str:
-    r"""One line that Markdown shows as it is.
-
-    >>> escaped("a|b\n<script> [x](y)")
-    'a\\|b &lt;script> \\[x\\](y)'
-    """
-    return _MARKS.sub(r"\\\1", " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;"))

@@ -10,15 +10,14 @@ As JSON it goes both ways: `Report.from_dict(report.to_dict()) == report`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from rag.errors import ConfigError, JudgementError
 from rag.evaluate.abstention import AbstentionScores, RiskPoint
 from rag.evaluate.records import parse, read_text, shown
-from rag.evaluate.statistics import mean_interval
 from rag.types import Span, StageScore
 
 SCHEMA = 1
@@ -37,9 +36,18 @@ ANSWER_FIGURES = {
     "citation_recall": "pieces of evidence that a citation overlaps",
     "verified": "citations whose words stand in the catalog",
     "grounded": "statements that a passage supports",
+    "grounded_nli": "statements that a passage entails, says the NLI model",
+    "written_grounded": "sentences of a language model that a passage supports; the others were dropped or marked",
     "words": "length of an answer in words",
 }
-UNBOUNDED = frozenset({"words"})  # no share: neither more nor less of it is better
+JUDGE_FIGURES = {  # of a language model that was asked for its opinion
+    "judge_correct": "answers that say what a short answer says, says the judge",
+    "judge_grounded": "statements that the passages say, says the judge",
+    "judge_invalid": "answers whose verdict can't be read: they count in no other figure of the judge",
+}
+PARTS = ("Retrieval", "Answers", "Judge")
+UNBOUNDED = frozenset({"words"})  # no share
+NEUTRAL = UNBOUNDED | {"judge_invalid"}  # more of it is neither better nor worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,21 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge said of one answer."""
+
+    correct: bool | None = None  # None: no short answer to hold it against, or invalid
+    grounded: tuple[bool, ...] = ()  # for each statement
+    problem: str = ""  # why it is invalid: what is wrong with the reply, or why there is none
+    reply: str = ""  # its beginning
+    left_out: int = 0  # passages that didn't fit into the prompt; those that are cited come first
+
+    @property
+    def invalid(self) -> bool:
+        return bool(self.problem)
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One question."""
 
@@ -70,7 +93,7 @@ class Row:
     ranks: tuple[int | None, ...]  # of each nugget: the first passage that holds it whole, from 1
     why: str  # what became of the evidence, in words
     found: tuple[Hit, ...]
-    values: dict[str, float]  # metric or name of ANSWER_FIGURES -> value; only what can be said of this question
+    values: dict[str, float]  # metric, name of ANSWER_FIGURES or JUDGE_FIGURES -> value; only what can be said of it
     seconds: dict[str, float]  # per stage
     answer: str | None = None  # what a user would see; None: not asked
     confidence: float | None = None
@@ -78,6 +101,8 @@ class Row:
     cited: tuple[tuple[str, str], ...] = ()  # (place, quote)
     right: bool | None = None  # None: not asked, or nothing to judge it by
     held: bool | None = None  # right if it is answered whatever the confidence; False where nothing could be right
+    verdict: Verdict | None = None  # None: no judge was asked
+    entailed: tuple[bool, ...] = ()  # for each statement; empty: no NLI model was asked
 
     @property
     def good(self) -> bool | None:
@@ -96,6 +121,15 @@ class Figure:
     low: float
     high: float
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The main figures of the questions made in one way."""
+
+    name: str | None  # Row.kind
+    n: int  # questions
+    figures: tuple[Figure, ...]  # those that some of them have
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +155,17 @@ class Abstention:
     scores: AbstentionScores | None  # at the threshold; None without unanswerable questions
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Who judged, and how many of the verdicts can't be read."""
+
+    model: str
+    prompt: str  # name of the prompt file
+    prompt_sha256: str
+    asked: int  # answers
+    invalid: int
+
+
 @dataclass(frozen=True)
 class Report:
     name: str
@@ -139,6 +184,8 @@ class Report:
     corpus_sha256: str  # of all documents' paths and texts
     questions_sha256: str  # of the judgements asked
     warnings: tuple[str, ...] = ()
+    judge: Judged | None = None  # None: none was asked
+    kinds: tuple[Kind, ...] = ()  # in the order of the set; empty where no question says how it was made
     schema: int = SCHEMA
 
     def __getitem__(self, name: str) -> float:
@@ -204,63 +251,13 @@ def _adapter() -> Any:
     return TypeAdapter(Report)
 
 
-# ---- from rows to figures ----------------------------------------------------------------------------------------
-
-
-def figures_of(rows: Sequence[Row], names: Iterable[str], seed: int = 0) -> tuple[Figure, ...]:
-    """Of those names that a row has."""
-    figures = []
-    for name in names:
-        having = [row for row in rows if name in row.values]
-        if having:
-            values, groups = [row.values[name] for row in having], groups_of(having)
-            interval = mean_interval(values, groups=groups, share=name not in UNBOUNDED, seed=seed)
-            figures.append(Figure(name, interval.mean, interval.low, interval.high, interval.n))
-    return tuple(figures)
+def part_of(name: str) -> Literal["Retrieval", "Answers", "Judge"]:
+    """The part of the report that a figure stands in: one of PARTS."""
+    if name in ANSWER_FIGURES:
+        return "Answers"
+    return "Judge" if name in JUDGE_FIGURES else "Retrieval"
 
 
 def moment(report: Report) -> str:
     """When it was made, as people read it: `2026-11-24 23:08:28 UTC`."""
     return report.made.replace("T", " ").replace("+00:00", " UTC")
-
-
-def groups_of(rows: Sequence[Row]) -> list[tuple[str, str]] | None:
-    """What belongs together; a question without a group is its own. None where no question has one."""
-    if all(row.group is None for row in rows):
-        return None
-    return [("question", row.id) if row.group is None else ("group", row.group) for row in rows]
-
-
-def latency_of(rows: Sequence[Row]) -> tuple[Latency, ...]:
-    import numpy as np
-
-    stages = dict.fromkeys(stage for row in rows for stage in row.seconds)
-    latency = []
-    for stage in stages:
-        seconds = [row.seconds[stage] for row in rows if stage in row.seconds]
-        median, p95 = (float(q) for q in np.percentile(seconds, (50, 95)))
-        latency.append(Latency(stage, median, p95, len(seconds)))
-    return tuple(latency)
-
-
-def abstention_of(rows: Sequence[Row], threshold: float) -> Abstention | None:
-    from rag.evaluate.abstention import abstention_at, aurc, auroc, risk_coverage
-
-    asked = [(row.confidence, row) for row in rows if row.confidence is not None]
-    judged = [(confidence, row) for confidence, row in asked if row.held is not None]
-    if not judged:
-        return None
-    confidences, held = [c for c, _ in judged], [bool(row.held) for _, row in judged]
-    answered = [row for _, row in judged if not row.abstained]
-    everywhere, answerable = [c for c, _ in asked], [row.answerable for _, row in asked]
-    return Abstention(
-        threshold=threshold,
-        coverage=len(answered) / len(judged),
-        risk=sum(not row.held for row in answered) / len(answered) if answered else 0.0,
-        n=len(judged),
-        auroc_right=auroc(confidences, held),
-        auroc_answerable=auroc(everywhere, answerable),
-        aurc=aurc(confidences, held),
-        curve=risk_coverage(confidences, held),
-        scores=None if all(answerable) else abstention_at(threshold, everywhere, answerable),
-    )

@@ -7,12 +7,15 @@ from dataclasses import replace
 
 from rag.evaluate.answers import answer_within, exact_match, f1, score_citations
 from rag.evaluate.judgements import Evidence, Judgement
-from rag.evaluate.report import Hit, Row
+from rag.evaluate.report import Hit, Row, Verdict
+from rag.generate.attribution import strip_markers
 from rag.prompt import one_line
+from rag.split import sentence_spans
 from rag.types import Answer, Passage
 
 SHOWN = 5  # hits whose stages and text are kept, beside those that hold evidence
 EXCERPT = 400  # characters of a hit's text
+STANDS_IN = "extractive (for "  # the generator of an answer whose model wrote nothing that could stand (docs/answer.md)
 UNTIMED = frozenset({"first_token"})  # a moment within another stage
 WRITING = frozenset({"prompt", "generate", "attribute", "first_token", "extract"})  # doesn't run for what is declined
 
@@ -80,10 +83,13 @@ def why(hits: Sequence[Hit], j: Judgement) -> str:
     return f"none of {len(hits)} passages is from {' or '.join(sources)}"
 
 
-def judged(row: Row, j: Judgement, answer: Answer, threshold: float, vector: dict[str, float]) -> Row:
+def judged(
+    row: Row, j: Judgement, answer: Answer, threshold: float, vector: dict[str, float], written: str = ""
+) -> Row:
     """The row with what a user sees: below the threshold the answer is that there is none.
 
-    `vector`: the seconds of stages that ran before the answer was asked for, and that it found done.
+    `vector`: the seconds of stages that ran before the answer was asked for, and that it found done. `written`: what a
+    language model wrote for it, before it was checked.
     """
     abstained = answer.abstained or answer.confidence < threshold
     sentences = [s.text for s in answer.statements]
@@ -108,6 +114,8 @@ def judged(row: Row, j: Judgement, answer: Answer, threshold: float, vector: dic
     if not abstained:
         values["words"] = float(len(" ".join(said).split()))
         values["grounded"] = sum(s.supported for s in answer.statements) / max(1, len(answer.statements))
+        if wrote := _sentences(written):
+            values["written_grounded"] = min(1.0, _stood(answer) / len(wrote))
         if answer.citations:
             values["verified"] = sum(c.verified for c in answer.citations) / len(answer.citations)
     timings = {s: t for s, t in {**answer.timings, **vector}.items() if not (abstained and s in WRITING)}
@@ -122,6 +130,35 @@ def judged(row: Row, j: Judgement, answer: Answer, threshold: float, vector: dic
         right=right,
         held=held,
     )
+
+
+def _sentences(written: str) -> set[str]:
+    """As the check of an answer counts them: each once, without passage numbers."""
+    found = (strip_markers(span.cut(written))[0] for span in sentence_spans(written))
+    return {one_line(s).casefold() for s in found if any(c.isalnum() for c in s)}
+
+
+def _stood(answer: Answer) -> int:
+    """Sentences of the model that passed the check; none where the documents' own words stand in for them."""
+    return 0 if answer.generator.startswith(STANDS_IN) else sum(s.supported for s in answer.statements)
+
+
+def with_entailment(row: Row, entailed: Sequence[bool]) -> Row:
+    """`entailed`: for each statement."""
+    return replace(
+        row,
+        values=row.values | {"grounded_nli": sum(entailed) / len(entailed)},
+        entailed=tuple(entailed),
+    )
+
+
+def with_verdict(row: Row, v: Verdict) -> Row:
+    values = {"judge_invalid": float(v.invalid)}
+    if v.correct is not None:
+        values["judge_correct"] = float(v.correct)
+    if v.grounded:
+        values["judge_grounded"] = sum(v.grounded) / len(v.grounded)
+    return replace(row, values=row.values | values, verdict=v)
 
 
 def _seconds(timings: dict[str, float]) -> dict[str, float]:

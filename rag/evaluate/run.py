@@ -1,40 +1,41 @@
-"""Questions in, a report out: each is searched for once and asked once, and held against its judgement.
+"""Questions in, a report out: each is searched for deeply, asked as `rag ask` does, and held against its judgement.
 
     Dataset ──sample──> located ──> retrieve ──> hits ──> ranks, metrics ┐
-                                └─> ask ──────> answer ──> right? cited? ┴──> Row ──> Report
+                                └─> ask ──────> answer ──> right? cited? ┼──> Row ──> Report
+                                                   └─ (a judge, if any) ─┘
 
 `rag` answers whatever its confidence; what is below `threshold` counts as declined. So one run tells what a user gets,
 and also what another threshold would have done.
+
+The two searches aren't made one: with retrieve.neighbours, or fewer candidates than the depth, the first passages of a
+deep search are others than those of the search that an answer is made from.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
-import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from rag.config import Config, Retrieve
-from rag.errors import JudgementError, QueryError
+from rag.config import Config
+from rag.errors import QueryError
+from rag.evaluate.choose import chosen_metrics, has_spans, questions_hash, sampled
+from rag.evaluate.figures import abstention_of, figures_of, kinds_of, latency_of
 from rag.evaluate.folder import corpus_hash
-from rag.evaluate.judgements import Dataset, Evidence, Judgement, check_ids, located
+from rag.evaluate.judgements import Dataset, Judgement, check_ids, located
 from rag.evaluate.metrics import Metric, parse_metrics, retrieval_metrics
-from rag.evaluate.report import ANSWER_FIGURES, Report, Row, abstention_of, figures_of, latency_of
-from rag.evaluate.rows import judged, searched
+from rag.evaluate.report import ANSWER_FIGURES, JUDGE_FIGURES, Judged, Report, Row, Verdict
+from rag.evaluate.rows import judged, searched, with_entailment, with_verdict
 from rag.types import Answer, FileReport, Passage, Source
 
 Listener = Callable[[dict[str, Any]], None]
 
-SOURCE_METRICS = "recall@5 ndcg@10 mrr@10"
-SPAN_METRICS = "span_recall@1 span_recall@5 span_recall@10 span_mrr@10 char_recall@5 char_precision@5 char_iou@5"
 DEPTH = 20  # passages looked at: as far as the search ranks with all its stages (rag.retrieve.search.READ)
 PACKAGES = (
     "rag-folder",
@@ -62,10 +63,23 @@ class Answering(Protocol):
     @property
     def config(self) -> Config: ...
     def retrieve(self, question: str, k: int | None = None) -> Retrieved: ...
-    def ask(self, question: str) -> Answer: ...
+    def stream(self, question: str) -> Iterator[Any]: ...
     def status(self) -> dict[str, Any]: ...
     def files(self) -> list[FileReport]: ...
     def source(self, path: str) -> Source: ...
+
+
+class Judging(Protocol):
+    """An opinion on an answer; rag.evaluate.judge has the one that asks a language model."""
+
+    def __call__(self, j: Judgement, answer: Answer) -> Verdict: ...
+    def summary(self, rows: Sequence[Row]) -> Judged: ...
+
+
+class Entailing(Protocol):
+    """Whether one of the passages entails each statement; rag.evaluate.nli has the one that asks a model."""
+
+    def __call__(self, statements: Sequence[str], passages: Sequence[str]) -> Sequence[bool]: ...
 
 
 def evaluate(
@@ -77,13 +91,16 @@ def evaluate(
     threshold: float | None = None,
     sample: int | None = None,
     seed: int = 0,
+    judge: Judging | None = None,
+    nli: Entailing | None = None,
     listener: Listener | None = None,
 ) -> Report:
     """`metrics` as parse_metrics reads them; "": those that the set's evidence allows. `answers` False: only search.
 
     `threshold`: confidence below which an answer counts as declined, None: answer.min_confidence, which then has to be
-    0 in `rag.config`. `listener` gets {"event": "question", "done", "total", "id"} after each. Raises JudgementError
-    and QueryError before anything is asked.
+    0 in `rag.config`. `judge` and `nli` are asked about the answers that a user would see. `listener` gets
+    {"event": "question", "done", "total", "id"} after each. Raises JudgementError and QueryError before anything is
+    asked.
     """
     if answers and rag.config.answer.min_confidence > 0:
         raise ValueError("evaluate needs a rag that answers whatever its confidence: answer.min_confidence 0")
@@ -97,11 +114,18 @@ def evaluate(
     rag.retrieve("the first search loads the models, which is no question's latency")
     rows = []
     for done, j in enumerate(judgements, 1):
-        rows.append(_asked(rag, j, depth, answers, threshold))
+        row, answer = _asked(rag, j, depth, answers, threshold)
+        if answer and not row.abstained:
+            if nli:
+                said = nli([s.text for s in answer.statements], [p.text for p in answer.passages])
+                row = with_entailment(row, said)
+            if judge:
+                row = with_verdict(row, judge(j, answer))
+        rows.append(row)
         if listener:
             listener({"event": "question", "done": done, "total": len(judgements), "id": j.id})
     rows = _with_metrics(rows, judgements, chosen)
-    names = [*map(str, chosen), *ANSWER_FIGURES]
+    names = [*map(str, chosen), *ANSWER_FIGURES, *JUDGE_FIGURES]
     status = rag.status()
     config = rag.config.model_copy(
         update={"answer": rag.config.answer.model_copy(update={"min_confidence": threshold})}
@@ -136,66 +160,9 @@ def evaluate(
         corpus_sha256=corpus_hash((p, rag.source(p).text) for p in sorted(f.path for f in rag.files() if f.chunks)),
         questions_sha256=asked_hash,
         warnings=dataset.warnings,
+        judge=judge.summary(rows) if judge and answers else None,
+        kinds=kinds_of(rows, names, seed),
     )
-
-
-# ---- before anything is asked ------------------------------------------------------------------------------------
-
-
-def sampled(judgements: Sequence[Judgement], sample: int | None, seed: int) -> list[Judgement]:
-    """So many of them, drawn by `seed`, in the order of the set; all when there are no more."""
-    if sample is None:
-        return list(judgements)
-    if sample < 1:
-        raise QueryError(f"a sample of {sample} questions", "it has to be 1 or more")
-    if sample >= len(judgements):
-        return list(judgements)
-    return [judgements[i] for i in sorted(random.Random(seed).sample(range(len(judgements)), sample))]
-
-
-def chosen_metrics(metrics: str, judgements: Sequence[Judgement], answers: bool) -> tuple[Metric, ...]:
-    """Those named, or those that the evidence allows. Raises when there is nothing to measure."""
-    wanted = [j for j in judgements if j.evidence]
-    spans = [j for j in wanted if _has_spans(j)]
-    if not metrics.strip():
-        if not wanted and not answers:
-            raise JudgementError("no question has evidence, and answers are left out", "there is nothing to measure")
-        return parse_metrics(f"{SOURCE_METRICS} {SPAN_METRICS if spans else ''}") if wanted else ()
-    chosen = parse_metrics(metrics)
-    limit = _most_passages()
-    for m in chosen:
-        if m.k > limit:
-            raise QueryError(f"metric {m} needs {m.k} passages", f"a search finds at most {limit} (retrieve.top_k)")
-        if not wanted:
-            raise JudgementError(f"no question has evidence, which {m} needs", "leave metrics out, or add evidence")
-        if m.needs_spans and not spans:
-            hint = "for whole documents: ndcg, mrr, map, recall, precision, hit"
-            raise JudgementError(f"the evidence is whole documents; {m} needs spans", hint)
-    return chosen
-
-
-def _most_passages() -> int:
-    bounds = Retrieve.model_fields["top_k"].metadata
-    return next(int(b.le) for b in bounds if hasattr(b, "le"))
-
-
-def _has_spans(j: Judgement) -> bool:
-    """A quote becomes a span when it is looked up."""
-    return bool(j.evidence) and all(e.span is not None or e.quote.strip() for e in j.places)
-
-
-def questions_hash(judgements: Sequence[Judgement]) -> str:
-    """Of what is asked and what is right, as the set says it: before quotes are looked up."""
-    asked = [
-        [j.id, j.question, j.answerable, j.answers, [[_place(e) for e in nugget] for nugget in j.evidence]]
-        for j in judgements
-    ]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-
-
-def _place(e: Evidence) -> list[str | int | None]:
-    start, end = (e.span.start, e.span.end) if e.span else (None, None)
-    return [e.source, start, end, e.quote, e.grade]
 
 
 def _text_of(rag: Answering) -> Callable[[str], str | None]:
@@ -213,18 +180,29 @@ def _text_of(rag: Answering) -> Callable[[str], str | None]:
 # ---- one question ------------------------------------------------------------------------------------------------
 
 
-def _asked(rag: Answering, j: Judgement, depth: int, answers: bool, threshold: float) -> Row:
+def _asked(rag: Answering, j: Judgement, depth: int, answers: bool, threshold: float) -> tuple[Row, Answer | None]:
     try:
         found = rag.retrieve(j.question, depth)
-        answer = rag.ask(j.question) if answers else None
+        answer, written = _answered(rag, j.question) if answers else (None, "")
     except QueryError as error:
         raise j.error("question", error.message, error.hint) from None
     row = searched(j, found.passages, found.timings)
     if answer is None:
-        return row
+        return row, None
     # The search above made the question's vector, and the answer found it ready.
     vector = {"retrieve.embed": found.timings["embed"]} if "embed" in found.timings else {}
-    return judged(row, j, answer, threshold, vector)
+    return judged(row, j, answer, threshold, vector, written), answer
+
+
+def _answered(rag: Answering, question: str) -> tuple[Answer, str]:
+    """What `rag ask` answers, and what a language model wrote for it, unchecked."""
+    pieces: list[str] = []
+    for event in rag.stream(question):
+        if event.kind == "text":
+            pieces.append(event.value)
+        elif event.kind == "answer":
+            answer: Answer = event.value
+    return answer, "".join(pieces) if answer.tokens else ""  # the extractive generator counts no tokens
 
 
 # ---- all of them -------------------------------------------------------------------------------------------------
@@ -235,7 +213,7 @@ def _with_metrics(rows: Sequence[Row], judgements: Sequence[Judgement], metrics:
     added: list[dict[str, float]] = [{} for _ in rows]
     for needs_spans in (False, True):
         wanted = [m for m in metrics if m.needs_spans is needs_spans]
-        able = [i for i, j in enumerate(judgements) if (_has_spans(j) if needs_spans else j.evidence)]
+        able = [i for i, j in enumerate(judgements) if (has_spans(j) if needs_spans else j.evidence)]
         if not (wanted and able):
             continue
         columns = retrieval_metrics(wanted, [judgements[i] for i in able], [rows[i].found for i in able])
@@ -254,7 +232,7 @@ def _recall_curves(rows: Sequence[Row], judgements: Sequence[Judgement], depth: 
     curves = {}
     for kind, able in (
         ("recall", [i for i, j in enumerate(judgements) if j.evidence]),
-        ("span_recall", [i for i, j in enumerate(judgements) if _has_spans(j)]),
+        ("span_recall", [i for i, j in enumerate(judgements) if has_spans(j)]),
     ):
         if able:
             metrics = parse_metrics(" ".join(f"{kind}@{k}" for k in range(1, depth + 1)))

