@@ -94,11 +94,13 @@ class Rag:
         rebuild: bool = False,
         allow_empty: bool = False,
         listener: Listener | None = None,
+        cancel: threading.Event | None = None,
     ) -> SyncReport:
         """Make the index equal to the folder.
 
         `reindex`: the model or the splitter changed, make the index anew with the new settings. `rebuild`: make the
         derived indexes anew from the catalog, reading no document. `allow_empty`: an empty folder is meant.
+        `cancel`: once set, the sync publishes what is done and raises Cancelled.
         """
         from rag.sync import Sync
         from rag.sync.scan import check_folder
@@ -107,7 +109,7 @@ class Rag:
         check_folder(self.config.documents)
         _ = self.splitter
         with IndexWriter(self.index_folder, self.config.store) as writer:
-            run = Sync(self.config, writer, self.embedder, lambda: self.splitter, self._splitting, listener)
+            run = Sync(self.config, writer, self.embedder, lambda: self.splitter, self._splitting, listener, cancel)
             return run.run(reindex, rebuild, allow_empty)
 
     def search(self, question: str, k: int | None = None, filter: Filters = None, **settings: Any) -> list[Passage]:
@@ -246,6 +248,16 @@ class Rag:
                 "warnings": {path: list(w) for path, w in catalog.warnings(generation).items()},
             }
 
+    @property
+    def generation(self) -> int:
+        """Of the index that is served now; 0: there is none."""
+        try:
+            catalog = self._any_reader.catalog
+        except IndexMissing:
+            return 0
+        with catalog.snapshot() as generation:
+            return generation
+
     def source(self, path: str) -> Source:
         """A file's text as it was loaded, with its map of pages, lines and headings."""
         catalog = self._any_reader.catalog
@@ -376,16 +388,21 @@ class Rag:
         return retriever
 
     @property
+    def has_language_model(self) -> bool:
+        """Whether a model writes the answers; it isn't loaded to tell."""
+        return self._llm is not None or self.config.generate.kind != "extractive"
+
+    @property
     def generator(self) -> Generator | None:
         """The language model, or None for the extractive default."""
 
         def make() -> Generator | None:
+            if not self.has_language_model:
+                return None
             if self._llm is not None:
                 from rag.generate.chat_model import FromChatModel
 
                 return FromChatModel(self._llm)
-            if self.config.generate.kind == "extractive":
-                return None
             from rag.generate import make_generator
 
             return make_generator(self.config.generate, self.config.prompt.tokenizer)

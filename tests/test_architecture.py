@@ -23,7 +23,7 @@ LIGHT = {"numpy", "torch", "transformers", "sentence_transformers", "chromadb", 
 NEVER_FOR_A_QUESTION = {
     "torch", "transformers", "sentence_transformers", "langchain_core", "langchain", "langchain_text_splitters",
     "pathspec", "huggingface_hub", "scipy", "sklearn", "pandas", "onnxruntime", "tiktoken", "trafilatura", "pypdf",
-    "docx", "markdown_it", "watchfiles", "openai", "nltk",
+    "docx", "markdown_it", "watchfiles", "openai", "nltk", "fastapi", "starlette", "uvicorn", "prometheus_client",
 }  # fmt: skip
 
 
@@ -78,7 +78,8 @@ def test_heavy_packages_are_imported_where_they_are_used() -> None:
     assert {"torch", "transformers", "chromadb", "tantivy", "langchain_core", "pypdf"} <= banned
     lazily_loaded = {"rag/langchain.py", "rag/split/langchain.py"}
     for file in (ROOT / "rag").rglob("*.py"):
-        if str(file.relative_to(ROOT)) in lazily_loaded:
+        # FastAPI reads the types of its routes from their modules; `rag serve` loads them when it runs.
+        if str(file.relative_to(ROOT)) in lazily_loaded or file.parent == ROOT / "rag/serve":
             continue
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             names = []

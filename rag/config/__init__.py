@@ -18,6 +18,7 @@ from rag.config.sections import (
     Prompt,
     Retrieve,
     Section,
+    Serve,
     Split,
     Store,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Prompt",
     "Retrieve",
     "Section",
+    "Serve",
     "Split",
     "Store",
     "apply_settings",

@@ -15,7 +15,14 @@ from rag.config.sections import Config, Documents
 from rag.errors import ConfigError
 
 ENV_PREFIX = "RAG_"
-PATHS = (("documents", "path"), ("store", "path"), ("prompt", "directory"), ("embed", "model"), ("generate", "model"))
+PATHS = (
+    ("documents", "path"),
+    ("store", "path"),
+    ("prompt", "directory"),
+    ("embed", "model"),
+    ("generate", "model"),
+    ("serve", "api_key_file"),
+)
 
 
 def packaged(name: str) -> Path:
