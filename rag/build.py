@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rag.config import Config, load_config
-from rag.errors import ConfigError, IndexMissing, QueryError
+from rag.errors import ConfigError, DocumentError, IndexMissing, QueryError
 from rag.store import IndexReader, IndexWriter, index_folder
 from rag.types import Answer, FileReport, Message, Passage, Source, Span, SyncReport
 
@@ -257,6 +257,23 @@ class Rag:
             return 0
         with catalog.snapshot() as generation:
             return generation
+
+    def original(self, path: str) -> Path:
+        """The file that `source(path)` was read from. Raises QueryError when there is none in the index, and
+        DocumentError when it isn't any more what was read."""
+        path = self.source(path).path
+        catalog = self._any_reader.catalog
+        with catalog.snapshot() as generation:
+            row = catalog.file_at(path, generation)
+        root = self.config.documents.path.expanduser().resolve()
+        full = (root / path).resolve()
+        try:
+            status = full.stat() if full.is_relative_to(root) else None
+        except OSError:
+            status = None
+        if row is None or status is None or (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns):
+            raise DocumentError(f"{path} isn't any more what was read at the last sync", "run `rag sync`")
+        return full
 
     def source(self, path: str) -> Source:
         """A file's text as it was loaded, with its map of pages, lines and headings."""

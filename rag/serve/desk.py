@@ -14,6 +14,7 @@ from rag.build import Rag
 from rag.config import Serve
 from rag.errors import RagError
 from rag.serve.metrics import Metrics
+from rag.serve.pages import Drawing
 from rag.serve.problems import Problem
 from rag.serve.syncing import Syncing
 from rag.serve.turns import Door, Turns
@@ -26,6 +27,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SEARCHES_WAITING = 512
+DRAWINGS_WAITING = 32
 WARM_QUESTION = "What is this about?"
 
 
@@ -44,6 +46,8 @@ class Desk:
         self._workers = ThreadPoolExecutor(cores, "rag-serve")
         self._files = ThreadPoolExecutor(cores, "rag-files")  # reading a file waits for no search
         self.syncing = Syncing(rag)
+        self.drawing = Drawing(rag)
+        self.drawings = Door("pages", 1, DRAWINGS_WAITING)
         self.metrics = Metrics(self)
         self.draining = threading.Event()
         self.warm = threading.Event()
@@ -113,5 +117,6 @@ class Desk:
         await asyncio.to_thread(self.syncing.close)
         for asking in list(self.asking):
             await asyncio.to_thread(asking.join)
+        await asyncio.to_thread(self.drawing.close)
         self._workers.shutdown(cancel_futures=True)
         self._files.shutdown(cancel_futures=True)

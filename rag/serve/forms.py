@@ -180,3 +180,60 @@ class SyncOut(BaseModel):
     not_indexed: list[NotIndexed]
     report: SyncReportOut | None
     error: Said | None
+
+
+class FileOut(BaseModel):
+    path: str
+    outcome: str
+    reason: str | None
+    chunks: int
+
+
+class Files(BaseModel):
+    files: list[FileOut]
+
+
+class PageSpan(BaseModel):
+    page: int
+    start: int
+    end: int
+
+
+class HeadingOut(BaseModel):
+    start: int
+    level: int
+    title: str
+
+
+class TextOut(BaseModel):
+    path: str
+    kind: str
+    title: str | None
+    characters: int = Field(description="Of the whole text")
+    start: int
+    end: int
+    line: int = Field(description="Number of the first line here")
+    text: str
+    pages: list[PageSpan]
+    headings: list[HeadingOut]
+    warnings: list[str]
+
+
+class PageOut(BaseModel):
+    path: str
+    page: int
+    pages: int
+    width: float = Field(description="Points")
+    height: float
+    boxes: list[list[float]] = Field(description="Left, top, width and height, as fractions of the page")
+    found: bool | None
+    note: str
+
+
+class StoredFile(BaseModel):
+    path: str
+    bytes: int
+
+
+class Stored(BaseModel):
+    stored: list[StoredFile]

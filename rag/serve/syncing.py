@@ -24,7 +24,7 @@ class Syncing:
         self._lock = threading.Lock()
         self._cancel = threading.Event()
         self._thread: threading.Thread | None = None
-        self._again = False
+        self._again: dict[str, bool] | None = None  # the options of one that is to follow
         self._closed = False
         self._state: dict[str, Any] = {"state": "idle", "number": 0, **_blank()}
         self._listeners: set[asyncio.Queue[tuple[str, dict[str, Any]] | None]] = set()
@@ -51,17 +51,18 @@ class Syncing:
             )
         return self.state()
 
-    def request(self) -> None:
+    def request(self, allow_empty: bool = False) -> None:
         """The folder was changed: sync now, or once more after the one that runs."""
-        if not self._start({}):
-            self._again = True
+        options = {"allow_empty": True} if allow_empty else {}
+        if not self._start(options):
+            self._again = {**(self._again or {}), **options}
 
     def stop(self) -> dict[str, Any]:
         """What is done until then is published. Raises Problem 409 when none runs."""
         with self._lock:
             if self._thread is None:
                 raise Problem(409, "NoSync", "no sync is running", "POST /sync starts one")
-            self._again = False
+            self._again = None
             self._state["state"] = "stopping"
             self._cancel.set()
         self._tell("state", self.state())
@@ -69,7 +70,7 @@ class Syncing:
 
     def cancel(self) -> None:
         """No more syncs; one that runs ends where it is. Takes no lock: a signal may come at any time."""
-        self._closed, self._again = True, False
+        self._closed, self._again = True, None
         self._cancel.set()
 
     def close(self) -> None:
@@ -91,7 +92,7 @@ class Syncing:
                 if item is None:
                     return
                 yield item
-                if item[0] == "end" and not self._again:
+                if item[0] == "end" and not self.running:
                     return
         finally:
             self._listeners.discard(listener)
@@ -109,7 +110,7 @@ class Syncing:
             return True
 
     def _begin(self) -> None:
-        self._again = False
+        self._again = None
         self._state = {"state": "running", "number": self._state["number"] + 1, **_blank()}
 
     def _work(self, options: dict[str, bool]) -> None:
@@ -126,13 +127,12 @@ class Syncing:
                 self._after()
             with self._lock:
                 self._state.update(ended)
-                more = self._again and not self._cancel.is_set()
+                more, options = self._again is not None and not self._cancel.is_set(), self._again or {}
                 if not more:
                     self._thread = None
             self._tell("end", self.state())
             if not more:
                 return
-            options = {}
             with self._lock:
                 self._begin()
             self._tell("state", self.state())
