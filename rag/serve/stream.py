@@ -12,7 +12,13 @@ from fastapi import Response
 
 from rag.serve.guard import Receive, Scope, Send
 
-SSE: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}  # for the OpenAPI schema
+# For the OpenAPI schema: of one event. `data` is JSON, or "[DONE]" at the end of an OpenAI stream.
+_EVENT = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
+SSE: dict[str, Any] = {"text/event-stream": {"schema": _EVENT}}
 BEAT_S = 10.0  # a comment now and then keeps what stands between from closing a silent connection
 
 
