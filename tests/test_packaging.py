@@ -37,6 +37,9 @@ def test_the_wheel_holds_what_the_product_reads(wheel: zipfile.ZipFile) -> None:
     assert prompts <= names
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "rag").rglob("*.py")}
     assert modules <= names
+    page = {str(p.relative_to(ROOT)) for p in (ROOT / "rag/serve/page").iterdir()}
+    assert page
+    assert page <= names
     assert not [n for n in names if not n.startswith(("rag/", "rag_folder-"))]  # no tests, no data, no notes
 
 

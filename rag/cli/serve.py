@@ -10,14 +10,14 @@ from rag.cli.session import Session, generator_option, in_session
 from rag.cli.show import say
 
 
-@click.command(short_help="Serve the folder: a REST API, an OpenAI-compatible one.")
+@click.command(short_help="Serve a page to ask in, and APIs.")
 @click.option("--sync/--no-sync", "sync_first", default=None, help="Default: with --docs, or never synced.")
 @click.option("--host", metavar="NAME", help="Any but this machine's own needs a key. Default: serve.host.")
 @click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="0: a free one. Default: serve.port.")
 @generator_option
 @in_session
 def serve(session: Session, sync_first: bool | None, host: str | None, port: int | None) -> None:
-    """Serve the document folder on http://127.0.0.1:8000 until Ctrl-C or SIGTERM.
+    """Serve a page to ask in, a REST API and an OpenAI-compatible one, until Ctrl-C or SIGTERM: http://127.0.0.1:8000.
 
     Others than this machine's own programs are let in with a key only: RAG_API_KEY in the environment, or the file that
     serve.api_key_file names. docs/serve.md tells what is served.

@@ -14,7 +14,7 @@ from rag import __version__
 from rag.build import Rag
 from rag.config import Serve
 from rag.errors import RagError
-from rag.serve import answers, documents, health, openai, sync_routes
+from rag.serve import answers, documents, health, openai, site, sync_routes
 from rag.serve.desk import Desk
 from rag.serve.forms import ProblemOut
 from rag.serve.guard import Guard
@@ -61,6 +61,7 @@ def build(rag: Rag, settings: Serve, key: str | None) -> FastAPI:
         app.add_exception_handler(kind, answer)
     for module in (answers, openai, documents, sync_routes, health):
         module.routes(app, desk)
+    site.routes(app)
     # Mounted applications (/mcp) are added here: the guard below stands before them as before every route.
     app.add_middleware(Guard, settings=settings, key=key, seen=desk.metrics.seen, check_room=desk.questions.check)
     return app
