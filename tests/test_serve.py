@@ -448,3 +448,49 @@ def test_a_sync_says_who_else_writes(make_rag: Callable[..., Rag], docs: Path) -
         end = server.events("/sync/events")[-1][1]
         assert end["state"] == "failed"
         assert end["error"]["type"] == "IndexLocked"
+
+
+# ---- spans and a long run ----------------------------------------------------------------------------------------
+
+
+def test_spans_tell_stages_and_no_text(rag: Rag) -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from rag.serve.spans import Spans
+
+    provider, memory = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    with served(rag) as server:
+        server.desk.spans = Spans(provider.get_tracer("test"))
+        server.client.post("/ask", json={"question": COPPER})
+        server.client.post("/search", json={"query": "copper"})
+    spans = {span.name: span for span in memory.get_finished_spans()}
+    assert set(spans) == {"rag.ask", "rag.wait", "rag.retrieve", "rag.generate", "rag.search"}
+    assert spans["rag.ask"].attributes["rag.outcome"] == "answered"
+    assert spans["rag.retrieve"].parent.span_id == spans["rag.ask"].context.span_id
+    told = " ".join(span.to_json() for span in spans.values())
+    assert "opper" not in told
+    assert "metals" not in told
+
+
+@pytest.mark.slow
+def test_ten_thousand_searches_leave_the_memory_as_it_was(shell: Shell, tmp_path: Path) -> None:
+    """Searches, and every tenth a question; the first two thousand fill what is meant to be filled."""
+    import psutil
+
+    docs = write(tmp_path / "papers", metals_txt=METAL, birds_md=RIVER)
+    with command(shell, "--docs", docs) as (address, process), caller(address) as client:
+        until(lambda: client.get("/ready").status_code == 200, 60)
+        before = 0
+        for number in range(12_000):
+            response = client.post("/search", json={"query": f"copper {number}"})
+            assert response.status_code == 200
+            if number % 10 == 0:
+                assert client.post("/ask", json={"question": f"{COPPER} {number}"}).status_code == 200
+            if number == 2000:
+                before = psutil.Process(process.pid).memory_info().rss
+        after = psutil.Process(process.pid).memory_info().rss
+    print(f"{before / 2**20:.1f} MB then, {after / 2**20:.1f} MB now")
+    assert after < 1.05 * before

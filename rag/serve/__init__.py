@@ -12,6 +12,7 @@
     asking.py    one question on its way: a thread makes the answer, the event loop hands it on
     turns.py     who may work now, who waits, who is sent away
     stream.py    server-sent events that notice when the client has left
+    spans.py     OpenTelemetry, where a collector is named
     problems.py  every failure as one JSON shape
     forms.py     what comes in and goes out, for the OpenAPI schema
 

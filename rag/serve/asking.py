@@ -17,6 +17,7 @@ from rag.answer import Event
 from rag.build import Rag
 from rag.errors import Cancelled
 from rag.retrieve.filters import parse_filter
+from rag.serve.spans import Span
 from rag.serve.turns import Turns
 from rag.types import Answer, Message
 
@@ -94,15 +95,9 @@ class Asking:
     def _work(self) -> None:
         outcome, began = "failed", time.perf_counter()
         try:
-            question, history, filter = self._asked
-            for event in self._desk.rag.stream(question, history, filter, self.cancel, **self._settings):
-                if self.cancel.is_set():
-                    raise Cancelled("the client left")
-                if event.kind == "stage":
-                    self._take(self._desk.retrieving if event.value == "retrieve" else self._desk.generating)
-                elif event.kind == "answer":
-                    outcome = "abstained" if event.value.abstained else "answered"
-                self._put(event)
+            with self._desk.spans.span("rag.ask") as span:
+                outcome = self._make(span)
+                span.note(outcome=outcome)
         except Cancelled:
             outcome = "cancelled"
         except BaseException as error:
@@ -113,6 +108,25 @@ class Asking:
             self._desk.asking.discard(self)
             self._desk.metrics.asked(outcome, time.perf_counter() - began)
             self._put(None)
+
+    def _make(self, span: Span) -> str:
+        """The outcome. Raises Cancelled when the client has left."""
+        question, history, filter = self._asked
+        outcome = "failed"
+        for event in self._desk.rag.stream(question, history, filter, self.cancel, **self._settings):
+            if self.cancel.is_set():
+                raise Cancelled("the client left")
+            if event.kind == "stage":
+                span.stage("wait")
+                self._take(self._desk.retrieving if event.value == "retrieve" else self._desk.generating)
+                span.stage(event.value)
+            elif event.kind == "passages":
+                span.note(passages=len(event.value))
+            elif event.kind == "answer":
+                outcome = "abstained" if event.value.abstained else "answered"
+                span.note(confidence=event.value.confidence, citations=len(event.value.citations))
+            self._put(event)
+        return outcome
 
     def _take(self, turns: Turns) -> None:
         self._give()

@@ -16,6 +16,7 @@ from rag.errors import RagError
 from rag.serve.metrics import Metrics
 from rag.serve.pages import Drawing
 from rag.serve.problems import Problem
+from rag.serve.spans import from_environment
 from rag.serve.syncing import Syncing
 from rag.serve.turns import Door, Turns
 from rag.types import Message
@@ -49,6 +50,7 @@ class Desk:
         self.drawing = Drawing(rag)
         self.drawings = Door("pages", 1, DRAWINGS_WAITING)
         self.metrics = Metrics(self)
+        self.spans, self._provider = from_environment()
         self.draining = threading.Event()
         self.warm = threading.Event()
         self._warming = threading.Lock()
@@ -61,8 +63,13 @@ class Desk:
 
     async def work(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Search or embed in a thread. Raises Problem 503 when too many wait."""
+
+        def spanned() -> T:
+            with self.spans.span("rag.search"):
+                return do(*args, **kwargs)
+
         with self.searches.through():
-            return await asyncio.get_running_loop().run_in_executor(self._workers, lambda: do(*args, **kwargs))
+            return await asyncio.get_running_loop().run_in_executor(self._workers, spanned)
 
     async def read(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Look into catalog and folder in a thread."""
@@ -120,3 +127,5 @@ class Desk:
         await asyncio.to_thread(self.drawing.close)
         self._workers.shutdown(cancel_futures=True)
         self._files.shutdown(cancel_futures=True)
+        if self._provider is not None:
+            await asyncio.to_thread(self._provider.shutdown)

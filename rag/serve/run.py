@@ -88,7 +88,7 @@ def prepare(
     app.state.sync_first = sync_first
     config: Any = uvicorn.Config(
         app,
-        http="h11",
+        http="httptools",  # half the time of h11 for a request that is refused
         ws="none",
         loop="asyncio",
         log_config=None,
