@@ -492,5 +492,4 @@ def test_ten_thousand_searches_leave_the_memory_as_it_was(shell: Shell, tmp_path
             if number == 2000:
                 before = psutil.Process(process.pid).memory_info().rss
         after = psutil.Process(process.pid).memory_info().rss
-    print(f"{before / 2**20:.1f} MB then, {after / 2**20:.1f} MB now")
-    assert after < 1.05 * before
+    assert after < 1.05 * before, f"{before / 2**20:.1f} MB then, {after / 2**20:.1f} MB now"

@@ -190,6 +190,13 @@ def test_a_large_body_is_refused_by_what_arrives(rag: Rag) -> None:
         assert b" 200 " in raw(server, fits, small).partition(b"\r\n")[0]
 
 
+@pytest.mark.parametrize("path", ["/page/../status", "/page/%2e%2e/status", "//status", "/page/..%2fstatus", "/page/"])
+def test_no_way_of_writing_a_path_gets_round_the_key(locked: Served, path: str) -> None:
+    got = raw(locked, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close")
+    assert got.partition(b"\r\n")[0].split()[1] in (b"401", b"404")
+    assert b"embedding" not in got
+
+
 def test_two_hosts_are_none(locked: Served) -> None:
     got = raw(locked, "GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close")
     assert got.partition(b"\r\n")[0].split()[1] in (b"400", b"421")

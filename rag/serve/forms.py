@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 QUESTION = "How long is a search index kept before it is rebuilt?"
-MOST_TURNS = 100
+MOST_TURNS = 2000  # only the last few are used; the size of a body bounds them anyway
 
 
 class Form(BaseModel):

@@ -83,16 +83,15 @@ class Syncing:
     async def events(self) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """What stands now, then what happens, until the sync has ended."""
         listener: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue()
-        self._listeners.add(listener)
+        self._listeners.add(listener)  # before the look: an end that comes between is heard
         try:
             state = self.state()
             yield "state", state
-            while self.running or not listener.empty():
-                item = await listener.get()
-                if item is None:
-                    return
+            if state["state"] not in ("running", "stopping"):
+                return
+            while (item := await listener.get()) is not None:
                 yield item
-                if item[0] == "end" and not self.running:
+                if item[0] == "end" and not self.running:  # otherwise one more follows
                     return
         finally:
             self._listeners.discard(listener)
