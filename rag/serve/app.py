@@ -62,7 +62,7 @@ def build(rag: Rag, settings: Serve, key: str | None) -> FastAPI:
     for module in (answers, openai, documents, sync_routes, health):
         module.routes(app, desk)
     site.routes(app)
-    # An ASGI application of its own (/mcp) is mounted here, and its lifespan entered in `lifespan` above: the guard stands
-    # before it as before every route. tests/test_serve_guard.py tries a mounted one.
+    # An ASGI application of its own (/mcp) is mounted here, and its lifespan entered in `lifespan` above.
+    # The guard stands before it as before every route: tests/test_serve_guard.py tries a mounted one.
     app.add_middleware(Guard, settings=settings, key=key, seen=desk.metrics.seen, check_room=desk.questions.check)
     return app
