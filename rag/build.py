@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rag.config import Config, load_config
-from rag.errors import ConfigError, IndexMissing, QueryError
+from rag.errors import ConfigError, DocumentError, IndexMissing, QueryError
 from rag.store import IndexReader, IndexWriter, index_folder
 from rag.types import Answer, FileReport, Message, Passage, Reading, Source, Span, SyncReport
 
@@ -98,11 +98,13 @@ class Rag:
         rebuild: bool = False,
         allow_empty: bool = False,
         listener: Listener | None = None,
+        cancel: threading.Event | None = None,
     ) -> SyncReport:
         """Make the index equal to the folder.
 
         `reindex`: the model or the splitter changed, make the index anew with the new settings. `rebuild`: make the
         derived indexes anew from the catalog, reading no document. `allow_empty`: an empty folder is meant.
+        `cancel`: once set, the sync publishes what is done and raises Cancelled.
         """
         from rag.sync import Sync
         from rag.sync.scan import check_folder
@@ -111,7 +113,7 @@ class Rag:
         check_folder(self.config.documents)
         _ = self.splitter
         with IndexWriter(self.index_folder, self.config.store) as writer:
-            run = Sync(self.config, writer, self.embedder, lambda: self.splitter, self._splitting, listener)
+            run = Sync(self.config, writer, self.embedder, lambda: self.splitter, self._splitting, listener, cancel)
             return run.run(reindex, rebuild, allow_empty)
 
     def search(self, question: str, k: int | None = None, filter: Filters = None, **settings: Any) -> list[Passage]:
@@ -256,6 +258,33 @@ class Rag:
                 "splitting": catalog.meta("splitting"),
                 "warnings": {path: list(w) for path, w in catalog.warnings(generation).items()},
             }
+
+    @property
+    def generation(self) -> int:
+        """Of the index that is served now; 0: there is none."""
+        try:
+            catalog = self._any_reader.catalog
+        except IndexMissing:
+            return 0
+        with catalog.snapshot() as generation:
+            return generation
+
+    def original(self, path: str) -> Path:
+        """The file that `source(path)` was read from. Raises QueryError when there is none in the index, and
+        DocumentError when it isn't any more what was read."""
+        path = self.source(path).path
+        catalog = self._any_reader.catalog
+        with catalog.snapshot() as generation:
+            row = catalog.file_at(path, generation)
+        root = self.config.documents.path.expanduser().resolve()
+        full = (root / path).resolve()
+        try:
+            status = full.stat() if full.is_relative_to(root) else None
+        except OSError:
+            status = None
+        if row is None or status is None or (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns):
+            raise DocumentError(f"{path} isn't any more what was read at the last sync", "run `rag sync`")
+        return full
 
     def source(self, path: str) -> Source:
         """A file's text as it was loaded, with its map of pages, lines and headings."""
@@ -482,16 +511,21 @@ class Rag:
         return reader
 
     @property
+    def has_language_model(self) -> bool:
+        """Whether a model writes the answers; it isn't loaded to tell."""
+        return self._llm is not None or self.config.generate.kind != "extractive"
+
+    @property
     def generator(self) -> Generator | None:
         """The language model, or None for the extractive default."""
 
         def make() -> Generator | None:
+            if not self.has_language_model:
+                return None
             if self._llm is not None:
                 from rag.generate.chat_model import FromChatModel
 
                 return FromChatModel(self._llm)
-            if self.config.generate.kind == "extractive":
-                return None
             from rag.generate import make_generator
 
             return make_generator(self.config.generate, self.config.prompt.tokenizer)

@@ -20,7 +20,7 @@ import rag
 from rag.cli import app, show
 
 COMMANDS = ["ask", "search", "chat", "prompt", "sync", "status", "list", "get", "config"]
-COMMANDS += ["evaluate", "calibrate", "sweep", "questions", "mcp"]
+COMMANDS += ["evaluate", "calibrate", "sweep", "questions", "serve", "mcp"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_each_command_has_help_and_the_common_options(command: str) -> None:
     assert told.exit_code == 0
     for option in ("--docs", "--config", "--set", "--quiet"):
         assert option in told.stdout
-    assert ("--json" in told.stdout) == (command not in ("chat", "mcp"))
+    assert ("--json" in told.stdout) == (command not in ("chat", "serve", "mcp"))
 
 
 def test_version(shell: Shell) -> None:

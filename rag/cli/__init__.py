@@ -8,6 +8,7 @@ Each command imports what it needs when it runs: `rag --help` loads neither a mo
     progress.py  the bar while a sync runs
     measure.py   evaluate and calibrate
     mcp.py       the server for agent programs
+    serve.py     the server for people and programs
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rag import __version__
-from rag.cli import mcp, measure, questions, show, sweep
+from rag.cli import mcp, measure, questions, serve, show, sweep
 from rag.cli.session import (
     Session,
     Wanted,
@@ -319,6 +320,7 @@ app.add_command(measure.calibrate)
 app.add_command(sweep.sweep)
 app.add_command(questions.questions)
 app.add_command(mcp.mcp)
+app.add_command(serve.serve)
 
 
 def main() -> None:

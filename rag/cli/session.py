@@ -92,10 +92,8 @@ class Session:
     docs_named: bool
 
     def prepare(self, sync_first: bool | None) -> None:
-        """Sync before answering: when the folder was named, or nothing was ever synced, unless told otherwise."""
-        if sync_first is None:
-            sync_first = self.docs_named or not self._was_synced()
-        if not sync_first:
+        """Sync before answering, where that is wanted."""
+        if not self.sync_wanted(sync_first):
             return
         try:
             report = self.sync(brief=True)
@@ -106,6 +104,10 @@ class Session:
         if failed:
             more = f" and {len(failed) - 1} more (`rag status` lists them)" if len(failed) > 1 else ""
             note(f"{failed[0].path}: {failed[0].reason}{more}", self.quiet)
+
+    def sync_wanted(self, sync_first: bool | None) -> bool:
+        """When the folder was named, or nothing was ever synced, unless told otherwise."""
+        return self.docs_named or not self._was_synced() if sync_first is None else sync_first
 
     def _was_synced(self) -> bool:
         try:

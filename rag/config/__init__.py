@@ -19,6 +19,7 @@ from rag.config.sections import (
     Prompt,
     Retrieve,
     Section,
+    Serve,
     Split,
     Store,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Prompt",
     "Retrieve",
     "Section",
+    "Serve",
     "Split",
     "Store",
     "apply_settings",

@@ -15,7 +15,7 @@ from rag.config.sections import Config, Documents
 from rag.errors import ConfigError
 
 ENV_PREFIX = "RAG_"
-PATHS = (("documents", "path"), ("store", "path"), ("prompt", "directory"))
+PATHS = (("documents", "path"), ("store", "path"), ("prompt", "directory"), ("serve", "api_key_file"))
 MODELS = (("embed", "model"), ("generate", "model"), ("evaluate", "nli"))
 
 

@@ -145,6 +145,20 @@ class Evaluate(Section):
     nli: str | None = None  # a natural language inference model: folder or hub name
 
 
+class Serve(Section):
+    """The server. Its key is no setting: it comes from the environment variable RAG_API_KEY or from a file."""
+
+    host: str = Field("127.0.0.1", min_length=1)  # any other than this machine's own needs a key
+    port: int = Field(8000, ge=0, le=65535)  # 0: one that is free
+    api_key_file: Path | None = None
+    allowed_hosts: tuple[Pattern, ...] = ()  # names under which it is reached, beside addresses and localhost
+    changes: bool = True  # files may be uploaded and deleted
+    max_body_kb: int = Field(1024, ge=16, le=1_000_000)  # of a request that isn't an upload
+    max_upload_mb: float = Field(100, gt=0)  # of an upload, all its files together
+    queue: int = Field(32, ge=0, le=10_000)  # questions that may wait; the next one is told to come later
+    drain_s: float = Field(30, ge=0)  # what answers that are being made get when the server is told to stop
+
+
 class Config(Section):
     documents: Documents = Documents()
     load: Load = Load()
@@ -156,3 +170,4 @@ class Config(Section):
     generate: Generate = Generate()
     answer: AnswerSection = AnswerSection()
     evaluate: Evaluate = Evaluate()
+    serve: Serve = Serve()

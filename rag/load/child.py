@@ -23,10 +23,16 @@ from rag.types import Heading, Source
 if TYPE_CHECKING:
     from rag.config import Load
 
+Reply = dict[str, Any]  # a job, too: what goes through the pipe
 _ERRORS = {error.__name__: error for error in (DocumentError, EmptyError, UnsupportedError)}
 
 
 def serve(load: Callable[[Path, str, Load], Source] = load_file) -> None:
+    """The main of a child that loads files."""
+    work(lambda job, config: {"source": asdict(load(Path(job["path"]), job["relative"], config))})
+
+
+def work(do: Callable[[Reply, Load], Reply]) -> None:
     """The child's main: one job after the other until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -50,21 +56,20 @@ def serve(load: Callable[[Path, str, Load], Source] = load_file) -> None:
             return
         _limit_cpu(config.timeout_s)
         try:
-            send(outbox, _reply(load, job, config))
+            send(outbox, _reply(do, job, config))
         except MemoryError:  # the text itself fitted, its message not
             send(outbox, _memory_reply(config))
 
 
-def _reply(load: Callable[[Path, str, Load], Source], job: dict[str, Any], config: Load) -> dict[str, Any]:
+def _reply(do: Callable[[Reply, Load], Reply], job: Reply, config: Load) -> Reply:
     try:
-        source = asdict(load(Path(job["path"]), job["relative"], config))
+        return do(job, config)
     except MemoryError:
         return _memory_reply(config)
     except DocumentError as error:
         # after a MemoryError the process is left full and torn: the parent starts another
         retire = isinstance(error.__context__, MemoryError)
         return {"error": [type(error).__name__, error.message, error.hint], "retire": retire}
-    return {"source": source}
 
 
 def _memory_reply(config: Load) -> dict[str, Any]:
@@ -74,11 +79,18 @@ def _memory_reply(config: Load) -> dict[str, Any]:
     }
 
 
+def failure(reply: Reply) -> DocumentError | None:
+    """The error that a child's reply tells of."""
+    if "error" not in reply:
+        return None
+    name, message, hint = map(str, reply["error"])
+    return _ERRORS[name](message, hint)
+
+
 def loaded(reply: dict[str, Any], relative: str) -> Source | DocumentError:
     """What the child's reply says."""
-    if "error" in reply:
-        name, message, hint = map(str, reply["error"])
-        return _ERRORS[name](message, hint)
+    if error := failure(reply):
+        return error
     source = reply["source"]
     return Source(
         path=relative,

@@ -20,11 +20,11 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import LifoQueue
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from rag.errors import DocumentError
 from rag.load import ISOLATED, kind_of, load_file
@@ -34,6 +34,7 @@ from rag.types import Source
 if TYPE_CHECKING:
     from rag.config import Load
 
+T = TypeVar("T")
 COMMAND = (sys.executable, "-P", "-m", "rag.load.child")
 _START_S = 60.0  # for a child to say that it is ready, on a busy machine
 
@@ -51,8 +52,8 @@ class LoaderPool:
         self._config = config
         self._size = config.workers or _cores()
         self._closed = threading.Event()
-        self._workers = [_Worker(config, command, self._closed) for _ in range(self._size)]
-        self._idle: LifoQueue[_Worker] = LifoQueue()  # the last one used is taken first: no more start than needed
+        self._workers = [Worker(config, command, self._closed) for _ in range(self._size)]
+        self._idle: LifoQueue[Worker] = LifoQueue()  # the last one used is taken first: no more start than needed
         for worker in self._workers:
             self._idle.put(worker)
         self._threads: ThreadPoolExecutor | None = None
@@ -116,8 +117,9 @@ class LoaderPool:
             return relative, error
 
 
-class _Worker:
-    """The parent's side of one child process, started on first use and again after each death."""
+class Worker:
+    """The parent's side of one child process, started on first use and again after each death. For one thread at a
+    time. rag/serve/pages.py has PDF pages drawn by one, with a `command` of its own."""
 
     def __init__(self, config: Load, command: Sequence[str], closed: threading.Event) -> None:
         self._config = config
@@ -130,13 +132,17 @@ class _Worker:
 
     def load(self, path: Path, relative: str) -> Source | DocumentError:
         job = {"path": os.fspath(path.absolute()), "relative": relative}
+        return self.run(job, lambda reply: loaded(reply, relative))
+
+    def run(self, job: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T | DocumentError:
+        """What `read` makes of the child's reply to `job`; or why there is none."""
         reply = None
         try:
             if self._process is None or self._process.poll() is not None:  # also dead while it was idle
                 self.stop()
                 self._start()
             reply = self._ask(job, self._config.timeout_s)
-            return loaded(reply, relative)
+            return read(reply)
         except (EOFError, OSError):
             return self._why_dead()
         except (ValueError, TypeError, KeyError, RecursionError) as error:  # what only a captured child sends

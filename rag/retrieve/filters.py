@@ -16,6 +16,7 @@ from typing import Any
 from rag.errors import QueryError
 
 FIELDS = ("type", "path", "page")
+DEPTH = 16  # of $and and $or in each other: a filter may come from a stranger
 _ALIASES = {"source": "path", "file": "path", "kind": "type"}
 
 Predicate = Callable[[str, str, int | None], bool]  # (path, type, page) -> may it be found
@@ -66,7 +67,11 @@ def _field(name: str) -> str:
     return field
 
 
-def _mapping(given: Mapping[str, Any]) -> Predicate:
+def _mapping(given: Any, depth: int = 0) -> Predicate:
+    if not isinstance(given, Mapping):
+        raise QueryError(f"a filter is a mapping, got {given!r}", 'for example {"type": "pdf"}')
+    if depth > DEPTH:
+        raise QueryError(f"the filter is nested deeper than {DEPTH}", "write it flatter")
     parts: list[Predicate] = []
     for name, value in given.items():
         if name in ("$and", "$or"):
@@ -74,7 +79,7 @@ def _mapping(given: Mapping[str, Any]) -> Predicate:
                 raise QueryError(
                     f"{name} needs a list of filters, got {value!r}", f'for example {{"{name}": [{{"type": "pdf"}}]}}'
                 )
-            inner = [_mapping(v) for v in value]
+            inner = [_mapping(v, depth + 1) for v in value]
             parts.append(_all(inner) if name == "$and" else _any(inner))
         elif isinstance(value, Mapping):
             parts.extend(_condition(name, operator, wanted) for operator, wanted in value.items())
@@ -107,7 +112,7 @@ def _condition(name: str, operator: str, wanted: Any) -> Predicate:
     if field == "page":
         try:
             number = int(wanted)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise QueryError(f"page must be a number, got {wanted!r}", "for example page>=3 or page=3-7") from None
         compare = _COMPARE[operator]
         return lambda path, kind, page: page is not None and compare(page, number)

@@ -86,6 +86,7 @@ class Sync:
         make_splitter: Callable[[], Splits],
         splitting: dict[str, Any],
         listener: Listener | None = None,
+        cancel: threading.Event | None = None,
     ) -> None:
         self.config, self.writer, self.embedder = config, writer, embedder
         self.catalog = writer.catalog
@@ -101,11 +102,13 @@ class Sync:
         self._flushing: Future[None] | None = None
         self._settled = 0  # files that were more than looked at
         self._lock = threading.Lock()  # reports, counts and twins are shared with the flushing thread
-        self._stop = threading.Event()
+        self._stop = threading.Event()  # this run is coming to its end
+        self._cancel = cancel or threading.Event()  # somebody wants it to
         self._announced: float = 0
 
     def run(self, reindex: bool = False, rebuild: bool = False, allow_empty: bool = False) -> SyncReport:
-        """Raises FolderError, IndexMismatch and StoreError; trouble with one file is in the report."""
+        """Raises FolderError, IndexMismatch and StoreError; trouble with one file is in the report. Raises Cancelled
+        when it was stopped; what was done is published then."""
         start = time.perf_counter()
         if self.writer.folder.resolve() == self.config.documents.path.expanduser().resolve():
             raise ConfigError(
@@ -131,7 +134,7 @@ class Sync:
         self._gone = self._remove_deleted(before, entries)
         try:
             self._take(before, entries)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Cancelled):
             self._stop.set()
             if self._flushing:
                 wait([self._flushing])  # a second Ctrl-C may have cut short the first wait
@@ -174,6 +177,7 @@ class Sync:
         with LoaderPool(self.config.load) as pool, ThreadPoolExecutor(1, "flush") as background:
             try:
                 for path, loaded in pool.load_many(to_load()):
+                    self._check_stop()
                     job = waiting.pop(path)
                     self._done["bytes"] += job.entry.size
                     if not isinstance(loaded, DocumentError) and _changed_meanwhile(job.entry):
@@ -368,7 +372,7 @@ class Sync:
             self._tell({"event": "file", "path": report.path, "outcome": report.outcome.value, "reason": report.reason})
 
     def _check_stop(self) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or self._cancel.is_set():
             raise Cancelled("the sync was stopped", "run it again: it goes on where it was")
 
     def _progress(self, tokens: int, total_bytes: int) -> None:

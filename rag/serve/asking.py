@@ -1,0 +1,144 @@
+"""One question on its way: a thread makes the answer, the event loop hands it on.
+
+The thread asks for its turn before each stage that computes: retrieval runs for several questions at once, a model
+writes for one. When the client leaves, `cancel` ends the waiting at once and the writing after one more token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from rag.answer import Event
+from rag.build import Rag
+from rag.errors import Cancelled
+from rag.retrieve.filters import parse_filter
+from rag.serve.spans import Span
+from rag.serve.turns import Turns
+from rag.types import Answer, Message
+
+if TYPE_CHECKING:
+    from rag.serve.desk import Desk
+
+HISTORY = 6  # messages of a chat that a model sees of what was said before
+
+
+class Asking:
+    """Made by `begin`; its thread runs from then on."""
+
+    @classmethod
+    async def begin(
+        cls, desk: Desk, question: str, history: Sequence[Message] = (), filter: Any = None, **settings: Any
+    ) -> Self:
+        """Raises Problem 503 when too many wait already, and QueryError for what can't be asked."""
+        desk.check_open()
+        began = desk.questions.enter()  # first: sending away is what must cost least when many come
+        try:
+            await desk.read(_check, desk.rag, question, filter)
+            return cls(desk, began, question, history, filter, settings)
+        except BaseException:
+            desk.questions.leave(began)
+            raise
+
+    def __init__(
+        self,
+        desk: Desk,
+        began: float,
+        question: str,
+        history: Sequence[Message],
+        filter: Any,
+        settings: dict[str, Any],
+    ) -> None:
+        self.cancel = threading.Event()
+        self._desk = desk
+        self._asked = (question, list(history)[-HISTORY:], filter)
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._out: asyncio.Queue[Event | BaseException | tuple[str, int] | None] = asyncio.Queue()
+        self._held: Turns | None = None
+        self._began = began
+        desk.asking.add(self)
+        self._thread = threading.Thread(target=self._work, name="rag-asking", daemon=True)
+        self._thread.start()
+
+    async def events(self) -> AsyncIterator[Event | tuple[str, int]]:
+        """The events of `Rag.stream`, and ("queued", number ahead) where it has to wait. Raises what it raised."""
+        while (item := await self._out.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    async def answer(self) -> Answer | None:
+        """The checked answer; None: it was stopped."""
+        found: Answer | None = None
+        async for event in self.events():
+            if isinstance(event, Event) and event.kind == "answer":
+                found = event.value
+        return found
+
+    def leave(self) -> None:
+        self.cancel.set()
+
+    def join(self) -> None:
+        self._thread.join(timeout=10)
+
+    # ---- in the thread ------------------------------------------------------------------------------------
+
+    def _put(self, item: Event | BaseException | tuple[str, int] | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(self._out.put_nowait, item)
+
+    def _work(self) -> None:
+        outcome, began = "failed", time.perf_counter()
+        try:
+            with self._desk.spans.span("rag.ask") as span:
+                outcome = self._make(span)
+                span.note(outcome=outcome)
+        except Cancelled:
+            outcome = "cancelled"
+        except BaseException as error:
+            self._put(error)
+        finally:
+            self._give()
+            self._desk.questions.leave(self._began)
+            self._desk.asking.discard(self)
+            self._desk.metrics.asked(outcome, time.perf_counter() - began)
+            self._put(None)
+
+    def _make(self, span: Span) -> str:
+        """The outcome. Raises Cancelled when the client has left."""
+        question, history, filter = self._asked
+        outcome = "failed"
+        for event in self._desk.rag.stream(question, history, filter, self.cancel, **self._settings):
+            if self.cancel.is_set():
+                raise Cancelled("the client left")
+            if event.kind == "stage":
+                span.stage("wait")
+                self._take(self._desk.retrieving if event.value == "retrieve" else self._desk.generating)
+                span.stage(event.value)
+            elif event.kind == "passages":
+                span.note(passages=len(event.value))
+            elif event.kind == "answer":
+                outcome = "abstained" if event.value.abstained else "answered"
+                span.note(confidence=event.value.confidence, citations=len(event.value.citations))
+            self._put(event)
+        return outcome
+
+    def _take(self, turns: Turns) -> None:
+        self._give()
+        turns.take(self.cancel, lambda ahead: self._put(("queued", ahead)))
+        self._held = turns
+
+    def _give(self) -> None:
+        if self._held is not None:
+            self._held.give()
+            self._held = None
+
+
+def _check(rag: Rag, question: str, filter: Any) -> None:
+    rag.retriever.check(question)
+    parse_filter(filter)

@@ -1,0 +1,147 @@
+"""What the routes share: the Rag, who may work when, the figures, and whether the server is coming to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from rag.build import Rag
+from rag.config import Serve
+from rag.errors import RagError
+from rag.serve.metrics import Metrics
+from rag.serve.pages import Drawing
+from rag.serve.problems import Problem
+from rag.serve.spans import from_environment
+from rag.serve.syncing import Syncing
+from rag.serve.turns import Door, Turns
+from rag.types import Message
+
+if TYPE_CHECKING:
+    from rag.serve.asking import Asking
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SEARCHES_WAITING = 512
+DRAWINGS_WAITING = 32
+WARM_QUESTION = "What is this about?"
+
+
+class Desk:
+    """One per server."""
+
+    def __init__(self, rag: Rag, settings: Serve) -> None:
+        self.rag, self.settings = rag, settings
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        one_model = rag.has_language_model
+        # More threads than cores gain nothing here: they would only fight the event loop for the interpreter.
+        self.retrieving = Turns(cores)
+        self.generating = Turns(1 if one_model else cores)
+        self.questions = Door("questions", 1 if one_model else cores, settings.queue)
+        self.searches = Door("searches", cores, SEARCHES_WAITING)
+        self._workers = ThreadPoolExecutor(cores, "rag-serve")
+        self._files = ThreadPoolExecutor(cores, "rag-files")  # reading a file waits for no search
+        self.syncing = Syncing(rag)
+        self.drawing = Drawing(rag)
+        self.drawings = Door("pages", 1, DRAWINGS_WAITING)
+        self.metrics = Metrics(self)
+        self.spans, self._provider = from_environment()
+        self.draining = threading.Event()
+        self.warm = threading.Event()
+        self._warming = threading.Lock()
+        self.asking: set[Asking] = set()
+
+    @property
+    def name(self) -> str:
+        """Of the index, as a model's name: that of its document folder."""
+        return self.rag.config.documents.path.expanduser().absolute().name or "documents"
+
+    async def work(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Search or embed in a thread. Raises Problem 503 when too many wait."""
+
+        def spanned() -> T:
+            with self.spans.span("rag.search"):
+                return do(*args, **kwargs)
+
+        with self.searches.through():
+            return await asyncio.get_running_loop().run_in_executor(self._workers, spanned)
+
+    async def read(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Look into catalog and folder in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._files, lambda: do(*args, **kwargs))
+
+    @contextmanager
+    def turn(self, cancel: threading.Event) -> Iterator[None]:
+        """Held while an answer is made that no route of ours asked for. Raises RagError when too many wait."""
+        try:
+            began = self.questions.enter()
+        except Problem as full:
+            raise RagError(full.message, full.hint) from None
+        try:
+            self.generating.take(cancel)
+            try:
+                yield
+            finally:
+                self.generating.give()
+        finally:
+            self.questions.leave(began)
+
+    def check_open(self) -> None:
+        if self.draining.is_set():
+            raise Problem(503, "Stopping", "the server is being stopped", "ask the next one", {"Retry-After": "5"})
+
+    def generation(self) -> int:
+        try:
+            return self.rag.generation
+        except RagError:
+            return 0
+
+    def warm_up(self) -> None:
+        """Load what the first question needs. Expected failures (no index yet) are for that question to tell."""
+        rag = self.rag
+        with self._warming, suppress(RagError):
+            if self.warm.is_set():
+                return
+            if not rag.has_language_model:
+                rag.ask(WARM_QUESTION)
+            else:
+                rag.search(WARM_QUESTION)
+                if rag.config.generate.kind == "transformers" and rag.generator is not None:
+                    next(iter(rag.generator.stream([Message("user", WARM_QUESTION)])), None)
+            self.warm.set()
+
+    def keep_warming(self) -> None:
+        """For whoever finds it cold: there was no index before, perhaps there is one now."""
+        if not self.warm.is_set() and not self._warming.locked() and not self.syncing.running:
+            threading.Thread(target=self.warm_up, name="rag-warm", daemon=True).start()
+
+    async def begin(self, sync_first: bool) -> None:
+        self.syncing.attach(asyncio.get_running_loop(), self.warm_up)
+        if sync_first:
+            self.syncing.request()
+        else:
+            self.keep_warming()
+
+    def leave(self) -> None:
+        """The server was told to stop: nothing new is begun, a sync ends where it is. Called from a signal handler."""
+        self.draining.set()
+        self.syncing.cancel()
+
+    async def end(self) -> None:
+        """Stop what still runs and give everything back."""
+        self.leave()
+        for asking in list(self.asking):
+            asking.cancel.set()
+        await asyncio.to_thread(self.syncing.close)
+        for asking in list(self.asking):
+            await asyncio.to_thread(asking.join)
+        await asyncio.to_thread(self.drawing.close)
+        self._workers.shutdown(cancel_futures=True)
+        self._files.shutdown(cancel_futures=True)
+        if self._provider is not None:
+            await asyncio.to_thread(self._provider.shutdown)

@@ -1,0 +1,59 @@
+// The only place where elements are made. Strings become text nodes: whatever a document holds, it is shown as text.
+
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/gu;
+
+export const $ = (id) => document.getElementById(id);
+
+// Characters that turn the reading direction are named instead of obeyed, others that can't be seen become a sign.
+export function shown(text) {
+  return String(text)
+    .replace(TURNING, (c) => `⟦U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟧`)
+    .replace(CONTROLS, "�");
+}
+
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "class") node.className = value;
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+export function put(parent, ...children) {
+  parent.replaceChildren(...children.flat().filter(Boolean));
+}
+
+// For screen readers.
+export function say(text) {
+  $("said").textContent = text;
+}
+
+// A line at the bottom that goes away by itself, unless it is a failure.
+export function note(text, kind = "") {
+  const line = el("p", { class: `note ${kind}` }, shown(text));
+  const close = el("button", { type: "button", class: "quiet icon", "aria-label": "Dismiss", onclick: () => line.remove() }, "✕");
+  line.append(close);
+  $("notes").append(line);
+  if (kind !== "bad") setTimeout(() => line.remove(), 6000);
+}
+
+export async function sure(title, text, yes) {
+  const dialog = $("sure");
+  $("sure-title").textContent = shown(title);
+  $("sure-text").textContent = shown(text);
+  $("sure-yes").textContent = yes;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  return dialog.returnValue === "yes";
+}
+
+export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+
+// As the command line names a place: "handbook.pdf, page 3" or "notes.md:41".
+export const place = ({ source, page, line }) => shown(page ? `${source}, page ${page}` : `${source}:${line}`);

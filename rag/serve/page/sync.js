@@ -1,0 +1,110 @@
+// The folder's sync: started, followed, stopped, and what didn't get in.
+
+import { events, get, post } from "./api.js";
+import { $, count, el, note, put, say, shown } from "./dom.js";
+
+let following = false;
+let latest = null; // the state as GET /sync gives it
+let heard = () => {};
+
+// `changed` is called when a sync has ended.
+export function onEnd(changed) {
+  heard = changed;
+}
+
+export const box = () => {
+  const place = el("section", { id: "sync-box", class: "sync", "aria-label": "Sync" });
+  draw(place);
+  return place;
+};
+
+function draw(place = $("sync-box")) {
+  if (!place) return;
+  const state = latest?.state ?? "idle";
+  const running = state === "running" || state === "stopping";
+  const total = latest?.total_bytes ?? 0;
+  const bar = el("progress", { "aria-label": "Sync progress", ...(total ? { value: latest.bytes, max: total } : {}) });
+  const told = {
+    idle: "The index is as the last sync left it.",
+    running: `Syncing: ${count(latest?.files ?? 0, "file")} seen, ${(latest?.tokens ?? 0).toLocaleString("en")} tokens embedded`,
+    stopping: "Stopping…",
+    stopped: "Stopped; what was done is kept.",
+    failed: shown(latest?.error ? `${latest.error.message} ${latest.error.hint}` : "It failed."),
+    done: latest?.report ? reported(latest.report) : "",
+  }[state];
+  put(place,
+    el("div", { class: "row" },
+      el("p", { class: state === "failed" ? "told bad" : "told", id: "sync-told" }, told),
+      running
+        ? el("button", { type: "button", disabled: state === "stopping", onclick: stop }, "Stop")
+        : el("button", { type: "button", class: "strong", onclick: begin }, "Sync now")),
+    running ? bar : null,
+    failures());
+}
+
+function failures() {
+  const list = latest?.not_indexed ?? [];
+  if (!list.length) return null;
+  const items = list.map((file) => el("li", {}, el("span", { class: `badge ${file.outcome}` }, file.outcome), " ", el("bdi", {}, shown(file.path)), el("span", { class: "dim" }, ` ${shown(file.reason)}`)));
+  return el("details", { class: "failures", open: list.some((f) => f.outcome === "failed") }, el("summary", {}, `${count(list.length, "file")} not indexed`), el("ul", {}, items));
+}
+
+function reported(report) {
+  const parts = [["added", report.num_added], ["updated", report.num_updated], ["moved", report.num_moved], ["deleted", report.num_deleted], ["unchanged", report.num_skipped]]
+    .filter(([, n]) => n)
+    .map(([name, n]) => `${n.toLocaleString("en")} ${name}`);
+  return `${parts.join(", ") || "Nothing to index"} · ${count(report.chunks, "chunk")} · ${report.seconds.toFixed(1)} s`;
+}
+
+async function begin() {
+  try {
+    latest = await post("/sync", {});
+  } catch (error) {
+    note(error.told ?? error.message, "bad");
+  }
+  follow();
+}
+
+async function stop() {
+  try {
+    latest = await post("/sync/stop", {});
+    draw();
+  } catch (error) {
+    note(error.told ?? error.message, "bad");
+  }
+}
+
+// Draws what happens until the sync has ended.
+export async function follow() {
+  if (following) return;
+  following = true;
+  try {
+    for await (const [name, told] of events("/sync/events")) {
+      if (name === "state" || name === "end") latest = told;
+      else if (name === "scan") latest.files = told.files;
+      else if (name === "file") {
+        latest.settled += 1;
+        if (told.reason) latest.not_indexed.push(told);
+      } else if (name === "progress") Object.assign(latest, told, { files: latest.files });
+      draw();
+      if (name === "end") {
+        const failed = latest.not_indexed.filter((f) => f.outcome === "failed").length;
+        say(`Sync ${latest.state}${failed ? `, ${count(failed, "file")} failed` : ""}`);
+        if (latest.state === "failed") note(latest.error.message, "bad");
+        else if (failed) note(`${count(failed, "file")} could not be read: see Files`, "bad");
+        await heard();
+      }
+    }
+  } catch {
+    // the connection ended: the next look at the server's state begins anew
+  } finally {
+    following = false;
+    draw();
+  }
+}
+
+export async function refresh() {
+  if (following) return;
+  latest = await get("/sync");
+  draw();
+}

@@ -1,0 +1,495 @@
+"""The server over a real socket: asking, searching, failures, figures, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fakes_embed import FakeEmbedder
+from serving import Served, command, parsed, served
+from shell import METAL, RIVER, Shell, write
+
+from rag.build import Rag
+from rag.errors import Cancelled, ConfigError
+from rag.serve.problems import Problem
+from rag.serve.run import read_key
+from rag.serve.turns import Door, Turns
+
+COPPER = "At what temperature does copper melt?"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("papers"), birds_md=RIVER, metals_txt=METAL, nothing_txt="", data_bin="?")
+
+
+@pytest.fixture(scope="module")
+def rag(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rag]:
+    from fakes_embed import open_rag
+
+    with open_rag(folder, tmp_path_factory.mktemp("index"), answer__min_confidence=0) as rag:
+        rag.sync()
+        yield rag
+
+
+@pytest.fixture(scope="module")
+def server(rag: Rag) -> Iterator[Served]:
+    with served(rag) as server:
+        yield server
+
+
+# ---- asking ------------------------------------------------------------------------------------------------------
+
+
+def test_search_gives_what_python_gives(server: Served, rag: Rag) -> None:
+    body = server.client.post("/search", json={"query": "copper", "top_k": 2, "filter": "type=txt"}).json()
+    expected = rag.search("copper", 2, "type=txt")
+    assert [p["chunk_id"] for p in body["passages"]] == [p.chunk_id for p in expected]
+    assert body["passages"][0]["stages"]
+    assert set(body["timings"]) >= {"embed", "dense", "lexical"}
+
+
+def test_ask_gives_the_answer_as_json(server: Served, rag: Rag) -> None:
+    body = server.client.post("/ask", json={"question": COPPER}).json()
+    expected = rag.ask(COPPER).to_dict()
+    assert {**body, "timings": {}} == {**expected, "timings": {}}
+    assert "1085" in body["text"]
+    assert body["citations"][0]["source"] == "metals.txt"
+
+
+def test_ask_streams_its_stages_in_order(server: Served) -> None:
+    events = server.events("/ask", {"question": COPPER, "stream": True})
+    assert [name for name, _ in events] == ["retrieving", "passages", "tokens", "citations", "done"]
+    told = dict(events)
+    assert told["retrieving"] == {"question": COPPER}
+    assert told["passages"]["passages"][0]["text"]
+    assert told["citations"]["citations"] == told["done"]["answer"]["citations"] != []
+    accepted = server.events("/ask", {"question": COPPER}, headers={"Accept": "text/event-stream"})
+    assert [name for name, _ in accepted] == [name for name, _ in events]
+
+
+def test_what_the_documents_do_not_hold_is_said(make_rag: Callable[..., Rag], docs: Path) -> None:
+    write(docs, metals_txt=METAL)
+    rag = make_rag(answer__min_confidence=0.9)
+    rag.sync()
+    with served(rag) as server:
+        body = server.client.post("/ask", json={"question": "Who composed Tosca?"}).json()
+        assert body["abstained"]
+        assert "min_confidence" in body["reason"]
+        names = [name for name, _ in server.events("/ask", {"question": "Who composed Tosca?", "stream": True})]
+        assert names == ["retrieving", "passages", "citations", "done"]
+        assert 'rag_questions_total{outcome="abstained"} 2.0' in server.client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "word"),
+    [
+        ("/ask", {"question": " "}, "empty"),
+        ("/ask", {"question": "x" * 9000}, "9,000"),
+        ("/ask", {"question": "x", "filter": "size=3"}, "size"),
+        ("/ask", {"question": "x", "top_k": 0}, "top_k"),
+        ("/ask", {"question": "x", "unknown": 1}, "unknown"),
+        ("/ask", {}, "question"),
+        ("/ask", {"question": "x", "history": [{"role": "system", "content": "obey"}]}, "role"),
+        ("/search", {"query": "x", "filter": {"$and": ["x"]}}, "mapping"),
+        ("/search", {"query": "x", "filter": {"page": 1e400}}, "page"),
+        ("/search", {"query": "x", "kind": "magic"}, "kind"),
+    ],
+)
+def test_what_cannot_be_asked_is_told(server: Served, path: str, body: Any, word: str) -> None:
+    import json
+
+    response = server.client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+    error = response.json()["error"]
+    assert word in error["message"]
+    assert error["hint"]
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 100_000, b'{"question": "\\ud800"}', b"NaN"])
+def test_no_body_breaks_it(server: Served, body: bytes) -> None:
+    response = server.client.post("/ask", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422)
+    assert response.json()["error"]["message"]
+
+
+def test_without_an_index_it_says_so_and_is_ready_once_there_is_one(make_rag: Callable[..., Rag], docs: Path) -> None:
+    write(docs, metals_txt=METAL)
+    rag = make_rag(answer__min_confidence=0)
+    with served(rag) as server:
+        assert server.client.get("/health").json() == {"status": "ok"}
+        waiting = server.client.get("/ready")
+        assert (waiting.status_code, waiting.json()) == (503, {"ready": False, "reason": "no index"})
+        refused = server.client.post("/ask", json={"question": COPPER})
+        assert (refused.status_code, refused.json()["error"]["type"]) == (409, "IndexMissing")
+        assert server.client.get("/status").json()["generation"] == 0
+        rag.sync()  # as a command in a terminal would
+        assert server.client.get("/status").json()["files"] == 1
+        until(lambda: server.client.get("/ready").status_code == 200)
+        assert "1085" in server.client.post("/ask", json={"question": COPPER}).json()["text"]
+
+
+def caller(address: str) -> httpx.Client:
+    return httpx.Client(base_url=address, timeout=30, trust_env=False)
+
+
+def until(true: Callable[[], Any], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+# ---- under load --------------------------------------------------------------------------------------------------
+
+
+def slow_model(words: int, started: threading.Event, release: threading.Event) -> Any:
+    """A LangChain chat model that writes a word, says so, and goes on when it is let."""
+    from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+    from langchain_core.messages import AIMessage, AIMessageChunk
+    from langchain_core.outputs import ChatGenerationChunk
+
+    class Slow(GenericFakeChatModel):
+        def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+            for _ in range(words):
+                yield ChatGenerationChunk(message=AIMessageChunk(content="Copper melts at 1085 degrees Celsius. "))
+                started.set()
+                if not release.wait(0.02):
+                    continue
+
+    return Slow(messages=iter([AIMessage(content="")]))
+
+
+@pytest.fixture
+def writing(make_rag: Callable[..., Rag], docs: Path) -> Iterator[tuple[Rag, threading.Event]]:
+    """A Rag whose model writes for a minute unless it is stopped, and the event that it began."""
+    write(docs, metals_txt=METAL)
+    started, release = threading.Event(), threading.Event()
+    rag = make_rag(answer__min_confidence=0)
+    rag._llm = slow_model(3000, started, release)
+    rag.sync()
+    yield rag, started
+    release.set()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_stops_its_model(writing: tuple[Rag, threading.Event], stream: bool) -> None:
+    rag, started = writing
+    with served(rag) as server:
+        body = b'{"question": "%s", "stream": %s}' % (COPPER.encode(), b"true" if stream else b"false")
+        with socket.create_connection(server.address.removeprefix("http://").split(":")) as caller:
+            head = f"POST /ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"  # noqa: E501
+            caller.sendall(head.encode() + b"\r\n\r\n" + body)
+            assert started.wait(10)
+            assert server.desk.questions.inside == 1
+        left = time.monotonic()
+        until(lambda: server.desk.questions.inside == 0, 5)
+        assert time.monotonic() - left < 2
+        assert 'rag_questions_total{outcome="cancelled"} 1.0' in server.client.get("/metrics").text
+
+
+def test_more_than_may_wait_are_sent_away_with_the_time_to_come_back(writing: tuple[Rag, threading.Event]) -> None:
+    rag, started = writing
+    with served(rag, queue=1) as server:
+        body = {"question": COPPER, "stream": True}
+        with server.client.stream("POST", "/ask", json=body) as first:
+            assert started.wait(10)
+            with server.client.stream("POST", "/ask", json=body) as second:
+                waiting = parsed(second.iter_lines())
+                for name, told in waiting:
+                    if name == "queued":
+                        assert told == {"ahead": 1}
+                        break
+                refused = server.client.post("/ask", json={"question": COPPER})
+                assert refused.status_code == 503
+                assert 1 <= int(refused.headers["Retry-After"]) <= 120
+                assert refused.json()["error"]["type"] == "Busy"
+                assert server.client.post("/search", json={"query": "copper"}).status_code == 200  # needs no model
+                first.close()  # the next one's turn
+                assert next(waiting)[0] == "tokens"
+
+
+HEALTH = """
+import http.client, sys, time
+host, port = sys.argv[1:]
+caller = http.client.HTTPConnection(host, int(port))
+print("ready", flush=True)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    start = time.perf_counter()
+    caller.request("GET", "/health")
+    answer = caller.getresponse()
+    answer.read()
+    print(answer.status, time.perf_counter() - start, flush=True)
+    time.sleep(0.005)
+"""
+
+
+def test_two_hundred_at_once(shell: Shell, tmp_path: Path) -> None:
+    """Some are answered, the others told to come later; /health, asked by a process of its own, answers meanwhile."""
+
+    async def ask(address: tuple[str, str], number: int) -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection(*address)
+        body = b'{"question": "%s (%d)"}' % (COPPER.encode(), number)
+        head = "POST /ask HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = await reader.read()
+        writer.close()
+        start, _, rest = answer.partition(b"\r\n\r\n")
+        return start, rest
+
+    async def all_at_once(address: tuple[str, str]) -> list[tuple[bytes, bytes]]:
+        return await asyncio.gather(*(ask(address, n) for n in range(200)))
+
+    docs = write(tmp_path / "papers", metals_txt=METAL, birds_md=RIVER)
+    with command(shell, "--docs", docs, "--set", "serve.queue=16") as (address, _):
+        until(lambda: httpx.get(f"{address}/ready", trust_env=False).status_code == 200, 60)
+        host, _, port = address.removeprefix("http://").partition(":")
+        watching = subprocess.Popen([sys.executable, "-c", HEALTH, host, port], stdout=subprocess.PIPE, text=True)
+        assert watching.stdout is not None
+        assert watching.stdout.readline() == "ready\n"
+        answers = asyncio.run(all_at_once((host, port)))
+        watching.kill()
+        told = [line.split() for line in watching.communicate()[0].splitlines() if line.count(" ") == 1]
+    statuses = [int(start.split()[1]) for start, _ in answers]
+    assert set(statuses) == {200, 503}
+    assert statuses.count(200) >= 16
+    assert all(b"1085" in rest for start, rest in answers if b" 200 " in start.partition(b"\r\n")[0])
+    assert all(b"retry-after" in start.lower() for start, _ in answers if b" 503 " in start.partition(b"\r\n")[0])
+    assert {status for status, _ in told} == {"200"}
+    waits = sorted(float(seconds) for _, seconds in told)
+    assert waits[len(waits) // 2] < 0.1
+    assert waits[-1] < 1  # a machine busy with other things; benchmarks/serve_latency.py measures it
+
+
+def test_turns_come_in_the_order_of_asking() -> None:
+    turns, cancel, order = Turns(1), threading.Event(), []
+    turns.take(cancel)
+    waiting = []
+    for n in range(3):
+        seen = threading.Event()
+
+        def work(n: int = n, seen: threading.Event = seen) -> None:
+            turns.take(cancel, lambda ahead: seen.set())
+            order.append(n)
+            turns.give()
+
+        waiting.append(threading.Thread(target=work))
+        waiting[-1].start()
+        assert seen.wait(5)
+    turns.give()
+    for thread in waiting:
+        thread.join(5)
+    assert order == [0, 1, 2]
+    turns.take(cancel)  # and it is free again
+    cancel.set()
+    with pytest.raises(Cancelled):
+        turns.take(cancel)
+    assert turns.waiting == 0
+
+
+def test_a_door_lets_in_so_many() -> None:
+    door = Door("questions", 1, 1)
+    one = door.enter()
+    door.enter()
+    with pytest.raises(Problem) as refused:
+        door.enter()
+    assert refused.value.status == 503
+    assert refused.value.headers["Retry-After"]
+    door.leave(one)
+    assert door.enter()
+
+
+# ---- its end -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("home"))
+
+
+def test_the_command_serves_and_ends_calmly(shell: Shell, tmp_path: Path) -> None:
+    """And a terminal beside it: asking works, a sync is seen."""
+    docs = write(tmp_path / "papers", metals_txt=METAL)
+    with (
+        command(shell, "--docs", docs) as (address, process),
+        httpx.Client(base_url=address, trust_env=False) as client,
+    ):
+        until(lambda: client.get("/ready").status_code == 200, 60)
+        assert "1085" in client.post("/ask", json={"question": COPPER}).json()["text"]
+        assert "1085" in shell("ask", COPPER, "--docs", docs).stdout  # the index is free for it between syncs
+        write(docs, metals_txt=METAL.replace("1085", "1084"))
+        assert shell("sync", "--docs", docs).returncode == 0
+        assert "1084" in client.post("/ask", json={"question": COPPER}).json()["text"]
+        port = address.rpartition(":")[2]
+        taken = shell("serve", "--docs", docs, "--port", port)
+        assert taken.returncode == 2
+        assert f"can't listen on 127.0.0.1:{port}" in taken.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        with pytest.raises(httpx.ConnectError):
+            client.get("/health")
+
+
+def test_an_answer_that_is_being_made_is_finished_before_the_end(make_rag: Callable[..., Rag], docs: Path) -> None:
+    write(docs, metals_txt=METAL)
+    started, release = threading.Event(), threading.Event()
+    rag = make_rag(answer__min_confidence=0)
+    rag._llm = slow_model(20, started, release)
+    rag.sync()
+    got: list[tuple[str, Any]] = []
+    with served(rag) as server:
+        asking = threading.Thread(
+            target=lambda: got.extend(server.events("/ask", {"question": COPPER, "stream": True}))
+        )
+        asking.start()
+        assert started.wait(10)
+        server.desk.leave()
+        refused = server.client.post("/ask", json={"question": COPPER})
+        assert (refused.status_code, refused.json()["error"]["type"]) == (503, "Stopping")
+        asking.join(20)
+    assert got[-1][0] == "done"
+    assert "1085" in got[-1][1]["answer"]["text"]
+
+
+def test_another_address_needs_a_key(shell: Shell, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = shell("serve", "--no-sync", "--docs", docs, "--host", "0.0.0.0", "--port", "0")
+    assert told.returncode == 2
+    assert "RAG_API_KEY" in told.stderr
+
+
+def test_the_key_comes_from_the_environment_or_a_file(
+    rag: Rag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAG_API_KEY", raising=False)
+    settings = rag.config.serve
+    assert read_key(settings) is None
+    file = tmp_path / "key"
+    file.write_text("a-long-enough-secret\n")
+    named = settings.model_copy(update={"api_key_file": file})
+    assert read_key(named) == "a-long-enough-secret"
+    monkeypatch.setenv("RAG_API_KEY", "another-secret-of-length")
+    assert read_key(named) == "another-secret-of-length"
+    monkeypatch.setenv("RAG_API_KEY", "short")
+    with pytest.raises(ConfigError, match="at least 16"):
+        read_key(settings)
+
+
+# ---- sync --------------------------------------------------------------------------------------------------------
+
+
+def test_a_sync_is_started_followed_and_its_failures_listed(make_rag: Callable[..., Rag], docs: Path) -> None:
+    write(docs, metals_txt=METAL, broken_pdf="%PDF-1.7 nothing", photo_jpg="?")
+    with served(make_rag()) as server:
+        assert server.client.get("/sync").json()["state"] == "idle"
+        started = server.client.post("/sync")
+        assert (started.status_code, started.json()["state"]) == (202, "running")
+        events = server.events("/sync/events")
+        assert events[0][0] == "state"
+        name, end = events[-1]
+        assert (name, end["state"], end["report"]["ok"]) == ("end", "done", False)
+        assert {f["path"]: f["outcome"] for f in end["not_indexed"]} == {
+            "broken.pdf": "failed",
+            "photo.jpg": "unsupported",
+        }
+        assert server.client.get("/sync").json() == end
+        assert server.client.post("/search", json={"query": "copper"}).json()["passages"]
+        assert server.client.post("/sync/stop").status_code == 409
+
+
+def test_a_sync_can_be_stopped_and_what_was_done_is_kept(
+    make_rag: Callable[..., Rag], docs: Path, embedder: FakeEmbedder
+) -> None:
+    for n in range(8):
+        write(docs, **{f"big{n}_txt": " ".join(f"Sentence {i} of file {n} is here." for i in range(4000))})
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(texts: Any) -> None:
+        if len(embedder.embedded) > 500:
+            reached.set()
+            go_on.wait(20)
+
+    embedder.before_batch = hold
+    with served(make_rag()) as server:
+        server.client.post("/sync")
+        assert reached.wait(20)
+        refused = server.client.post("/sync")
+        assert (refused.status_code, refused.json()["error"]["type"]) == (409, "SyncRunning")
+        assert server.client.post("/sync/stop").json()["state"] == "stopping"
+        go_on.set()
+        end = server.events("/sync/events")[-1][1]
+        assert end["state"] in ("stopped", "stopping")
+        until(lambda: server.client.get("/sync").json()["state"] == "stopped")
+        embedder.before_batch = lambda texts: None
+        server.client.post("/sync")
+        until(lambda: server.client.get("/sync").json()["state"] == "done")
+        report = server.client.get("/sync").json()["report"]
+        assert report["reused"] > 0  # vectors of before
+        assert server.client.get("/status").json()["files"] == 8
+
+
+def test_a_sync_says_who_else_writes(make_rag: Callable[..., Rag], docs: Path) -> None:
+    from rag.store import IndexWriter
+
+    write(docs, metals_txt=METAL)
+    rag = make_rag()
+    with IndexWriter(rag.index_folder, rag.config.store), served(rag) as server:
+        server.client.post("/sync")
+        end = server.events("/sync/events")[-1][1]
+        assert end["state"] == "failed"
+        assert end["error"]["type"] == "IndexLocked"
+
+
+# ---- spans and a long run ----------------------------------------------------------------------------------------
+
+
+def test_spans_tell_stages_and_no_text(rag: Rag) -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from rag.serve.spans import Spans
+
+    provider, memory = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    with served(rag) as server:
+        server.desk.spans = Spans(provider.get_tracer("test"))
+        server.client.post("/ask", json={"question": COPPER})
+        server.client.post("/search", json={"query": "copper"})
+    spans = {span.name: span for span in memory.get_finished_spans()}
+    assert set(spans) == {"rag.ask", "rag.wait", "rag.retrieve", "rag.generate", "rag.search"}
+    assert spans["rag.ask"].attributes["rag.outcome"] == "answered"
+    assert spans["rag.retrieve"].parent.span_id == spans["rag.ask"].context.span_id
+    told = " ".join(span.to_json() for span in spans.values())
+    assert "opper" not in told
+    assert "metals" not in told
+
+
+@pytest.mark.slow
+def test_ten_thousand_searches_leave_the_memory_as_it_was(shell: Shell, tmp_path: Path) -> None:
+    """Searches, and every tenth a question; the first two thousand fill what is meant to be filled."""
+    import psutil
+
+    docs = write(tmp_path / "papers", metals_txt=METAL, birds_md=RIVER)
+    with command(shell, "--docs", docs) as (address, process), caller(address) as client:
+        until(lambda: client.get("/ready").status_code == 200, 60)
+        before = 0
+        for number in range(12_000):
+            response = client.post("/search", json={"query": f"copper {number}"})
+            assert response.status_code == 200
+            if number % 10 == 0:
+                assert client.post("/ask", json={"question": f"{COPPER} {number}"}).status_code == 200
+            if number == 2000:
+                before = psutil.Process(process.pid).memory_info().rss
+        after = psutil.Process(process.pid).memory_info().rss
+    assert after < 1.05 * before, f"{before / 2**20:.1f} MB then, {after / 2**20:.1f} MB now"

@@ -1,0 +1,180 @@
+"""OpenAI's own client and langchain-openai, against the real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+from fakes_embed import open_rag
+from serving import Served, served
+from shell import METAL, RIVER, write
+
+from rag.build import Rag
+
+COPPER = "At what temperature does copper melt?"
+
+
+@pytest.fixture(scope="module")
+def rag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rag]:
+    docs = write(tmp_path_factory.mktemp("home") / "papers", metals_txt=METAL, birds_md=RIVER)
+    with open_rag(docs, tmp_path_factory.mktemp("index"), answer__min_confidence=0) as rag:
+        rag.sync()
+        yield rag
+
+
+@pytest.fixture(scope="module")
+def server(rag: Rag) -> Iterator[Served]:
+    with served(rag, "a-secret-of-some-length") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server: Served) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.address}/v1", api_key="a-secret-of-some-length", max_retries=0) as client:
+        yield client
+
+
+def said(*texts: str) -> Any:
+    return [{"role": "user" if i % 2 == 0 else "assistant", "content": text} for i, text in enumerate(texts)]
+
+
+def test_the_models_are_the_index_and_its_embedder(client: openai.OpenAI) -> None:
+    assert [m.id for m in client.models.list()] == ["papers", "fake"]
+    assert client.models.retrieve("papers").owned_by == "rag"
+    with pytest.raises(openai.NotFoundError, match="no model"):
+        client.models.retrieve("gpt-4")
+
+
+def test_a_cited_answer(client: openai.OpenAI, rag: Rag) -> None:
+    got = client.chat.completions.create(model="papers", messages=said(COPPER))
+    expected = rag.ask(COPPER)
+    content = got.choices[0].message.content
+    assert content is not None
+    text, _, sources = content.partition("\n\nSources:\n")
+    assert text == expected.text
+    assert "[1] metals.txt:1" in sources
+    citations = got.model_extra["citations"]  # type: ignore[index]
+    assert citations == expected.to_dict()["citations"]
+    assert citations[0]["quote"] in rag.source(citations[0]["source"]).text
+    assert got.choices[0].finish_reason == "stop"
+    assert got.usage is not None
+
+
+def test_a_stream_brings_the_same(client: openai.OpenAI, rag: Rag) -> None:
+    whole = client.chat.completions.create(model="papers", messages=said(COPPER)).choices[0].message.content
+    options: Any = {"include_usage": True}
+    chunks = list(
+        client.chat.completions.create(model="papers", messages=said(COPPER), stream=True, stream_options=options)
+    )
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == whole
+    assert chunks[-1].usage is not None
+    last = next(c for c in chunks if c.choices and c.choices[0].finish_reason)
+    assert last.model_extra["citations"][0]["source"] == "metals.txt"  # type: ignore[index]
+
+
+def test_only_checked_words_reach_the_client(make_rag: Callable[..., Rag], docs: Any) -> None:
+    from langchain_core.language_models.fake_chat_models import FakeListChatModel
+
+    write(docs, metals_txt=METAL)
+    rag = make_rag(answer__min_confidence=0)
+    rag._llm = FakeListChatModel(responses=["Copper melts at 1085 degrees Celsius. Gold melts at 9999 degrees."])
+    rag.sync()
+    with served(rag) as server, openai.OpenAI(base_url=f"{server.address}/v1", api_key="none") as client:
+        chunks = client.chat.completions.create(model="docs", messages=said(COPPER), stream=True)
+        text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        assert "1085" in text
+        assert "9999" not in text
+        streamed = server.events("/ask", {"question": COPPER, "stream": True})
+        assert "9999" in "".join(told["text"] for name, told in streamed if name == "tokens")  # told to be provisional
+        assert "9999" not in dict(streamed)["citations"]["text"]
+
+
+def test_history_reaches_the_model_without_our_sources(make_rag: Callable[..., Rag], docs: Any) -> None:
+    from langchain_core.language_models.fake_chat_models import FakeListChatModel
+
+    write(docs, metals_txt=METAL)
+    seen: list[str] = []
+
+    class Watched(FakeListChatModel):
+        def _call(self, messages: Any, *args: Any, **kwargs: Any) -> str:
+            seen.append("\n".join(str(m.content) for m in messages))
+            return super()._call(messages, *args, **kwargs)
+
+    rag = make_rag(answer__min_confidence=0)
+    rag._llm = Watched(responses=["At what temperature does iron melt?", "Iron melts at 1538 degrees Celsius."])
+    rag.sync()
+    with served(rag) as server, openai.OpenAI(base_url=f"{server.address}/v1", api_key="none") as client:
+        messages = said(COPPER, "Copper melts at 1085 degrees Celsius. [1]\n\nSources:\n[1] metals.txt:1", "and iron?")
+        got = client.chat.completions.create(
+            model="docs", messages=[{"role": "system", "content": "Be rude."}, *messages]
+        )
+        assert "1538" in (got.choices[0].message.content or "")
+        told = server.events("/ask", {"question": "and iron?", "history": messages[:2], "stream": True})
+        assert [name for name, _ in told][:2] == ["rewriting", "retrieving"]
+    assert "Sources:" not in "".join(seen)
+    assert "rude" not in "".join(seen)
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"model": "gpt-4"}, "gpt-4"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools"),
+        ({"n": 2}, "n isn't"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"messages": said("a", "b")}, "assistant"),
+        ({"messages": []}, "messages"),
+        ({"extra_body": {"filter": "size=1"}}, "size"),
+    ],
+)
+def test_what_it_cannot_do_is_refused_by_name(client: openai.OpenAI, more: Any, word: str) -> None:
+    with pytest.raises(openai.APIStatusError) as refused:
+        client.chat.completions.create(**{"model": "papers", "messages": said(COPPER), **more})
+    assert word in str(refused.value)
+    assert refused.value.status_code in (404, 422)
+
+
+def test_a_wrong_key_is_the_clients_own_error(server: Served) -> None:
+    with openai.OpenAI(base_url=f"{server.address}/v1", api_key="wrong") as client:  # noqa: SIM117
+        with pytest.raises(openai.AuthenticationError):
+            client.models.list()
+
+
+def test_parts_of_a_message_and_sampling_settings_are_taken(client: openai.OpenAI) -> None:
+    content: Any = [{"type": "text", "text": COPPER}]
+    got = client.chat.completions.create(
+        model="papers", messages=[{"role": "user", "content": content}], temperature=1, max_tokens=5, seed=3
+    )
+    assert "1085" in (got.choices[0].message.content or "")
+
+
+def test_embeddings_are_the_index_s(client: openai.OpenAI, rag: Rag) -> None:
+    texts = ["a heron", "an iron nail"]
+    got = client.embeddings.create(model="fake", input=texts)  # the client asks for base64 by itself
+    plain = client.embeddings.create(model="fake", input=texts, encoding_format="float")
+    expected = rag.embedder.passage_vectors(texts)
+    for response in (got, plain):
+        assert np.allclose([d.embedding for d in response.data], expected)
+        assert [d.index for d in response.data] == [0, 1]
+    assert got.usage.prompt_tokens == 5
+    for bad in ({"input": [[1, 2]]}, {"input": ""}, {"input": []}, {"dimensions": 7}):
+        with pytest.raises(openai.UnprocessableEntityError):
+            client.embeddings.create(**{"model": "fake", "input": "x", **bad})
+    with pytest.raises(openai.NotFoundError):
+        client.embeddings.create(model="text-embedding-3-small", input="x")
+
+
+def test_langchain_openai(server: Served, rag: Rag) -> None:
+    from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+
+    where: Any = {"base_url": f"{server.address}/v1", "api_key": "a-secret-of-some-length"}
+    model = ChatOpenAI(model="papers", **where)
+    message = model.invoke(COPPER)
+    assert "1085" in message.text
+    assert "[1] metals.txt:1" in message.text
+    assert "1085" in "".join(chunk.text for chunk in model.stream(COPPER))
+    vectors = OpenAIEmbeddings(model="fake", check_embedding_ctx_length=False, **where).embed_documents(["a heron"])
+    assert np.allclose(vectors, rag.embedder.passage_vectors(["a heron"]))

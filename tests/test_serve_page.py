@@ -1,0 +1,480 @@
+"""The page in a headless Chromium, by doing what a user does. The server is the real one, on a real socket."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes_embed import open_rag
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from serving import Served, served
+from shell import write
+from test_serve_documents import PAYLOADS, pdf
+
+from rag.build import Rag
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs/images"
+
+if CHROMIUM is None and not os.environ.get("CI"):
+    pytest.skip("no Chromium on this machine (apt-get install chromium); CI has one", allow_module_level=True)
+
+BIRDS = """# Birds
+
+😀 Nothing about it here. The heron is grey.
+
+## Food
+
+The heron eats frogs and small fish. It waits for them in shallow water.
+"""
+HANDBOOK = (
+    ["Handbook of metals", "This page says nothing of use."],
+    ["Copper melts at 1085 degrees Celsius.", "Iron melts at 1538 degrees Celsius.", "Both are metals."],
+)
+COPPER = "At what temperature does copper melt?"
+FROGS = "What does the heron eat?"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = write(tmp_path_factory.mktemp("home") / "papers", birds_md=BIRDS)
+    pdf(folder / "handbook.pdf", *HANDBOOK)
+    with open_rag(folder, tmp_path_factory.mktemp("index"), answer__min_confidence=0.05) as rag:
+        rag.sync()
+        with served(rag) as server:
+            yield server
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens the page; at the end, nothing may have been fetched elsewhere, nor a script have failed or a box opened."""
+    opened = []
+
+    def open_page(server: Served, **options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        trouble: list[str] = []
+        page.on("pageerror", lambda error: trouble.append(f"error {error}"))
+        page.on("dialog", lambda dialog: (trouble.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda r: None if r.url.startswith((server.address, "blob:")) else trouble.append(r.url))
+        page.on("console", lambda m: trouble.append(m.text) if "Content Security Policy" in m.text else None)
+        opened.append((context, trouble))
+        page.goto(server.address)
+        return page
+
+    yield open_page
+    for context, trouble in opened:
+        context.close()
+        assert trouble == []
+
+
+def ask(page: Page, question: str, answers: int = 1) -> None:
+    page.get_by_label("Question", exact=True).fill(question)
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer:not([aria-busy])")).to_have_count(answers)
+
+
+# ---- asking ------------------------------------------------------------------------------------------------------
+
+
+def test_ask_and_open_the_citation_on_its_pdf_page(library: Served, visit: Callable[..., Page]) -> None:
+    page = visit(library)
+    expect(page.locator("#holds")).to_have_text("2 files · 4 chunks")
+    ask(page, COPPER)
+    expect(page.locator(".answer-text")).to_contain_text("Copper melts at 1085 degrees Celsius.")
+    page.get_by_role("button", name=re.compile("^Source 1: handbook.pdf, page 2")).first.click()
+    expect(page.locator("#panel-title")).to_have_text("handbook.pdf")
+    expect(page.get_by_alt_text("Page 2 of handbook.pdf")).to_be_visible()
+    box = page.locator(".box").first
+    expect(box).to_be_visible()
+    marked = box.bounding_box()
+    sheet = page.locator(".sheet").bounding_box()
+    assert marked is not None
+    assert sheet is not None
+    # The line was drawn at 72 of 595 and 700 of 842 points, 12 points high.
+    assert abs((marked["x"] - sheet["x"]) / sheet["width"] - 72 / 595) < 0.01
+    assert abs((marked["y"] - sheet["y"]) / sheet["height"] - (842 - 712) / 842) < 0.01
+    assert marked["y"] < page.viewport_size["height"]  # type: ignore[index]  # in view
+    page.get_by_role("button", name="Previous page").click()
+    expect(page.get_by_alt_text("Page 1 of handbook.pdf")).to_be_visible()
+    expect(page.locator(".box")).to_have_count(0)
+    expect(page.get_by_role("button", name="Previous page")).to_be_disabled()
+    page.get_by_role("button", name="As text").click()
+    expect(page.locator("pre.text")).to_contain_text("Iron melts at 1538")
+
+
+def test_a_citation_of_a_text_opens_at_the_exact_words(library: Served, visit: Callable[..., Page]) -> None:
+    """Behind a character that JavaScript counts as two."""
+    page = visit(library)
+    ask(page, FROGS)
+    page.get_by_role("button", name=re.compile(r"^birds\.md:7")).first.click()
+    expect(page.locator("mark")).to_have_text("The heron eats frogs and small fish.")
+    expect(page.locator("mark")).to_be_in_viewport()
+    expect(page.locator("pre.text")).to_contain_text("😀 Nothing about it here.")
+
+
+def test_passages_say_how_they_were_found(library: Served, visit: Callable[..., Page]) -> None:
+    page = visit(library)
+    ask(page, COPPER)
+    page.get_by_text("passages found, with scores").click()
+    first = page.locator(".passage").first
+    expect(first).to_contain_text("Copper melts")
+    for stage in ("dense", "lexical", "fusion"):
+        expect(first.get_by_role("list", name="Why it was found")).to_contain_text(stage)
+    first.get_by_role("button", name="handbook.pdf, page 1").click()
+    expect(page.locator(".sheet .box").first).to_be_visible()
+
+
+def test_what_is_not_there_is_said(visit: Callable[..., Page], make_rag: Callable[..., Rag], tmp_path: Path) -> None:
+    folder = write(tmp_path / "few", birds_md=BIRDS)
+    rag = make_rag(docs=folder, answer__min_confidence=0.99)
+    rag.sync()
+    with served(rag) as server:
+        page = visit(server)
+        ask(page, "Who composed the opera Tosca?")
+        expect(page.locator(".abstained")).to_have_text("The documents don't hold an answer to this.")
+        expect(page.get_by_text("answer.min_confidence")).to_be_visible()
+        page.locator(".nearest button").first.click()
+        expect(page.locator("mark")).to_be_visible()
+
+
+def test_only_one_file_is_asked(library: Served, visit: Callable[..., Page]) -> None:
+    page = visit(library)
+    page.get_by_role("button", name="Files").click()
+    page.get_by_role("button", name="Ask in birds.md only").click()
+    expect(page.get_by_label("In", exact=True)).to_have_value("birds.md")
+    ask(page, COPPER)
+    page.locator(".passages summary").click()
+    places = page.locator(".passage-head bdi").all_inner_texts()
+    assert places
+    assert all(place.startswith("birds.md") for place in places)
+
+
+@pytest.fixture
+def slow(make_rag: Callable[..., Rag], tmp_path: Path) -> Iterator[Served]:
+    """With a model that writes a letter at a time."""
+    from langchain_core.language_models.fake_chat_models import FakeListChatModel
+
+    folder = write(tmp_path / "slow", birds_md=BIRDS)
+    rag = make_rag(docs=folder, answer__min_confidence=0)
+    replies = ["The heron eats frogs and small fish. It was elected in 1998.", "What else does the heron eat?"]
+    rag._llm = FakeListChatModel(responses=[replies[0], replies[1], replies[0]], sleep=0.02)
+    rag.sync()
+    with served(rag) as server:
+        yield server
+
+
+def test_what_is_written_streams_and_is_replaced_by_what_was_checked(slow: Served, visit: Callable[..., Page]) -> None:
+    page = visit(slow)
+    page.get_by_label("Question", exact=True).fill(FROGS)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Unchecked while it is written:")).to_be_visible()
+    expect(page.locator(".draft")).to_contain_text("The heron eats")
+    expect(page.locator(".answer:not([aria-busy])")).to_have_count(1)
+    expect(page.locator(".answer")).to_contain_text("small fish")
+    expect(page.locator(".answer")).not_to_contain_text("1998")
+    expect(page.locator(".answer")).to_contain_text("1 unsupported sentence was dropped")
+    ask(page, "What else?", 2)  # a follow-up is rewritten by the model
+    expect(page.get_by_text("Searched for: What else does the heron eat?")).to_be_visible()
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_stop_stops(slow: Served, visit: Callable[..., Page]) -> None:
+    page = visit(slow)
+    page.get_by_label("Question", exact=True).fill(FROGS)
+    page.keyboard.press("Enter")
+    expect(page.locator(".draft")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".answer .told")).to_have_text("Stopped.")
+    expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
+    for _ in range(200):
+        if slow.desk.questions.inside == 0:
+            break
+        page.wait_for_timeout(10)
+    assert slow.desk.questions.inside == 0
+
+
+# ---- the folder --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(make_rag: Callable[..., Rag], tmp_path: Path) -> Iterator[tuple[Served, Rag, Path]]:
+    folder = write(tmp_path / "own", birds_md=BIRDS)
+    rag = make_rag(docs=folder, answer__min_confidence=0)
+    rag.sync()
+    with served(rag) as server:
+        yield server, rag, folder
+
+
+def test_files_are_added_asked_and_deleted(own: tuple[Served, Rag, Path], visit: Callable[..., Page]) -> None:
+    server, _, folder = own
+    page = visit(server)
+    page.get_by_role("button", name="Files").click()
+    chosen = {"name": "metals.txt", "mimeType": "text/plain", "buffer": b"Copper melts at 1085 degrees Celsius.\n"}
+    page.get_by_label("Files to add").set_input_files(chosen)  # type: ignore[arg-type]
+    expect(page.locator("#file-list")).to_contain_text("metals.txt")
+    ask(page, COPPER)
+    expect(page.locator(".answer-text")).to_contain_text("1085")
+    page.get_by_label("Files to add").set_input_files({**chosen, "buffer": b"Copper melts at 1084 degrees.\n"})  # type: ignore
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    assert "1085" in (folder / "metals.txt").read_text()
+    page.get_by_role("button", name="Delete metals.txt").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("#file-list")).not_to_contain_text("metals.txt")
+    assert not (folder / "metals.txt").exists()
+
+
+def test_files_are_dropped_in(own: tuple[Served, Rag, Path], visit: Callable[..., Page]) -> None:
+    server, _, folder = own
+    page = visit(server)
+    expect(page.locator("#holds")).to_contain_text("1 file")
+    data = page.evaluate_handle(
+        """() => {
+            const data = new DataTransfer();
+            data.items.add(new File(["Tin melts at 232 degrees."], "tin.txt"));
+            return data;
+        }"""
+    )
+    page.dispatch_event("main", "dragenter", {"dataTransfer": data})
+    expect(page.get_by_text("Drop files to add them")).to_be_visible()
+    page.dispatch_event("main", "drop", {"dataTransfer": data})
+    expect(page.locator("#file-list")).to_contain_text("tin.txt")
+    assert (folder / "tin.txt").read_text() == "Tin melts at 232 degrees."
+
+
+def test_a_sync_lists_what_failed_and_why(own: tuple[Served, Rag, Path], visit: Callable[..., Page]) -> None:
+    server, _, folder = own
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    page = visit(server)
+    page.get_by_role("button", name="Files").click()
+    page.get_by_role("button", name="Sync now").click()
+    failures = page.locator(".failures")
+    expect(failures).to_contain_text("broken.pdf")
+    expect(failures).to_contain_text("failed")
+    expect(page.locator(".note.bad")).to_contain_text("1 file could not be read")
+    expect(page.locator("#sync-told")).to_contain_text("unchanged")
+
+
+def test_a_sync_made_elsewhere_is_seen_within_five_seconds(
+    own: tuple[Served, Rag, Path], visit: Callable[..., Page]
+) -> None:
+    server, rag, folder = own
+    page = visit(server)
+    expect(page.locator("#holds")).to_contain_text("1 file")
+    (folder / "new.txt").write_text("Zinc melts at 420 degrees.")
+    with Rag(rag.config) as other:  # as a command in a terminal has it
+        other._parts["embedder"] = rag.embedder
+        other.sync()
+    expect(page.locator("#holds")).to_contain_text("2 files", timeout=5000)
+    expect(page.locator(".note")).to_contain_text("The index was updated")
+
+
+def test_the_index_is_told(library: Served, visit: Callable[..., Page]) -> None:
+    page = visit(library)
+    expect(page.locator("#holds")).to_contain_text("files")
+    page.get_by_role("button", name="Index").click()
+    told = page.locator(".facts-table")
+    for word in ("papers", "fake, 32 dimensions, cosine", "sentence, at most 24 tokens", "extractive", "2 indexed"):
+        expect(told).to_contain_text(word)
+
+
+def test_the_key_is_asked_for(library: Served, visit: Callable[..., Page]) -> None:
+    with served(library.desk.rag, "a-secret-of-some-length") as server:
+        page = visit(server)
+        page.locator("#key-field").fill("a-wrong-secret-of-length")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("That key is wrong.")).to_be_visible()
+        page.locator("#key-field").fill("a-secret-of-some-length")
+        page.keyboard.press("Enter")
+        expect(page.locator("#holds")).to_contain_text("2 files")
+        ask(page, COPPER)
+        page.locator("button.source").first.click()
+        expect(page.locator(".sheet img")).to_be_visible()  # pictures carry the key as well
+
+
+# ---- everybody can use it ----------------------------------------------------------------------------------------
+
+
+def test_by_keyboard_alone(library: Served, visit: Callable[..., Page]) -> None:
+    page = visit(library)
+    expect(page.get_by_label("Question", exact=True)).to_be_focused()
+    page.keyboard.type(FROGS)
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer:not([aria-busy])")).to_have_count(1)
+    expect(page.get_by_label("Question", exact=True)).to_be_focused()
+    marker = page.locator(".marker").first
+    for _ in range(40):
+        page.keyboard.press("Shift+Tab")
+        if marker.evaluate("node => node === document.activeElement"):
+            break
+    expect(marker).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#panel-title")).to_be_focused()
+    expect(page.locator("mark")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel")).to_be_hidden()
+    expect(marker).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Question", exact=True)).to_be_focused()
+
+
+def test_on_a_phone(library: Served, visit: Callable[..., Page]) -> None:
+    page = visit(library, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+    ask(page, COPPER)
+    for opened in (False, True):
+        if opened:
+            page.locator("button.source").first.tap()
+            expect(page.locator(".sheet img")).to_be_visible()
+            panel = page.locator("#panel").bounding_box()
+            assert panel is not None
+            assert panel["width"] == 360
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+    page.get_by_role("button", name="Close").tap()
+    expect(page.locator(".answer-text")).to_be_in_viewport()
+    assert float(page.locator(".answer-text").evaluate("n => getComputedStyle(n).fontSize").removesuffix("px")) >= 16
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_the_theme_is_the_systems_until_it_is_chosen(library: Served, visit: Callable[..., Page], system: str) -> None:
+    page = visit(library, color_scheme=system)
+
+    def is_dark() -> bool:
+        color = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", color)[:3])) < 3 * 128
+
+    assert is_dark() == (system == "dark")
+    for expected in ("light", "dark"):
+        page.get_by_role("button", name=re.compile("^Theme")).click()
+        assert is_dark() == (expected == "dark")
+    page.reload()
+    assert is_dark()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(library: Served, browser: Browser, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = browser.new_context(bypass_csp=True, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(library.address)
+    expect(page.locator("#holds")).to_contain_text("files")
+
+    def check(where: str) -> None:
+        found = Axe().run(page).response["violations"]
+        told = [
+            (v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found if v["impact"] in ("serious", "critical")
+        ]
+        assert not told, where
+
+    if scheme == "light":
+        check("at first")
+    ask(page, COPPER)
+    page.locator(".passages summary").click()
+    check("with an answer")
+    page.locator("button.source").first.click()
+    expect(page.locator(".sheet img")).to_be_visible()
+    if scheme == "light":
+        check("with a page")
+    page.get_by_role("button", name="As text").click()
+    expect(page.locator("mark")).to_be_visible()
+    check("with a text")
+    page.get_by_role("button", name="Files").click()
+    check("with the files")
+    page.get_by_role("button", name="Index").click()
+    check("with the index")
+    context.close()
+
+
+# ---- hostile documents -------------------------------------------------------------------------------------------
+
+
+def test_payloads_are_shown_as_text(make_rag: Callable[..., Rag], tmp_path: Path, visit: Callable[..., Page]) -> None:
+    """`visit` sees to it that nothing was fetched elsewhere and no box opened."""
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    hostile = [p for p in PAYLOADS if "\n" not in p]
+    named = "<img src=x onerror=alert(1)> {{7*7}} x\u202egnp.txt"
+    text = "".join(f"Herons number {n} say {payload} here.\n\n" for n, payload in enumerate(hostile))
+    (folder / named).write_text(text, encoding="utf-8")
+    rag = make_rag(docs=folder, answer__min_confidence=0, split__max_tokens=200)
+    rag.sync()
+    with served(rag) as server:
+        page = visit(server)
+        ask(page, "What do herons number 0 say?")
+        page.locator(".passages summary").click()
+        for payload in ("<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "{{7*7}}", "../../etc/passwd"):
+            expect(page.locator(".passage").first).to_contain_text(payload)
+        assert page.locator(".turns img, .turns script, .turns a, .turns iframe").count() == 0
+        expect(page.locator(".passage-text").first).to_contain_text("⟦U+202E⟧")  # named, not obeyed
+        page.locator("button.source").first.click()
+        expect(page.locator("pre.text")).to_contain_text("javascript:alert(1)")
+        expect(page.locator("#panel-title")).to_contain_text("<img src=x onerror=alert(1)>")
+        page.get_by_role("button", name="Files").click()
+        expect(page.locator("#file-list")).to_contain_text("⟦U+202E⟧gnp.txt")
+        assert page.locator("#panel-body img, #panel-body script, #panel-body a").count() == 0
+        page.get_by_label("Question", exact=True).fill("<img src=x onerror=alert(1)>")
+        page.keyboard.press("Enter")
+        expect(page.locator(".question").last).to_have_text("<img src=x onerror=alert(1)>")
+
+
+def test_the_policy_stops_what_would_slip_through(library: Served, visit: Callable[..., Page]) -> None:
+    """Even a fault of ours that put text into markup would run nothing."""
+    page = visit(library)
+    refused = page.evaluate(
+        "() => { try { document.body.innerHTML = '<b>x</b>'; return 'put' } catch (e) { return e.name } }"
+    )
+    assert refused == "TypeError"
+
+
+def test_no_file_of_the_page_reaches_elsewhere_or_makes_markup() -> None:
+    files = sorted((ROOT / "rag/serve/page").iterdir())
+    assert len(files) > 10
+    for file in files:
+        text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|//cdn|@import", text), file.name
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), (
+            file.name
+        )
+        assert not re.search(r"<script(?! type=\"module\" src=)|<style|\sstyle=|\son\w+=\"", text), file.name
+
+
+# ---- for the documents -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.environ.get("RAG_WRITE_DOCS") != "1", reason="RAG_WRITE_DOCS=1 makes the pictures anew")
+def test_pictures(browser: Browser, tmp_path: Path) -> None:
+    phone = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+    wide: dict[str, Any] = {"viewport": {"width": 1280, "height": 820}}
+    with Rag.open(ROOT / "config.yaml", docs=ROOT / "data/documents", store__path=tmp_path / "index") as rag:
+        rag.sync()
+        with served(rag) as server:
+            for name, options in (("light", wide), ("dark", {**wide, "color_scheme": "dark"}), ("phone", phone)):
+                context = browser.new_context(**options)
+                page = context.new_page()
+                page.goto(server.address)
+                ask(page, "How large is the standard error of an 80 % hit rate over 50 questions?")
+                if name != "phone":
+                    ask(page, "Which copies does a perceptual hash find?", 2)
+                    page.locator(".turn").nth(1).locator("button.source").first.click()
+                    expect(page.locator(".sheet img")).to_be_visible()
+                page.wait_for_timeout(500)
+                page.screenshot(path=IMAGES / f"page-{name}.png")
+                context.close()
