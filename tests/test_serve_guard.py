@@ -46,7 +46,7 @@ def doors(app: Any) -> list[tuple[str, str]]:
         if isinstance(route, Mount):
             continue
         assert route.path, f"{route} has no path of its own: this matrix would pass it over"
-        found += [(method, route.path) for method in sorted(route.methods)]
+        found += [(method, route.path) for method in sorted(route.methods or {"GET", "POST", "DELETE"})]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import numpy as np
 import openai
 import pytest
@@ -178,3 +179,30 @@ def test_langchain_openai(server: Served, rag: Rag) -> None:
     assert "1085" in "".join(chunk.text for chunk in model.stream(COPPER))
     vectors = OpenAIEmbeddings(model="fake", check_embedding_ctx_length=False, **where).embed_documents(["a heron"])
     assert np.allclose(vectors, rag.embedder.passage_vectors(["a heron"]))
+
+
+def test_an_agent_whose_model_is_this_server(server: Served) -> None:
+    from langchain.agents import create_agent
+    from langchain_openai import ChatOpenAI
+
+    model = ChatOpenAI(model="papers", base_url=f"{server.address}/v1", api_key="a-secret-of-some-length")  # type: ignore[arg-type]
+    last = create_agent(model, tools=[]).invoke({"messages": [("user", COPPER)]})["messages"][-1]
+    assert "1085" in last.text
+    assert "[1] metals.txt:1" in last.text
+
+
+async def test_an_mcp_client_at_the_same_server(server: Served) -> None:
+    """With the server's key, behind its guard; without it, not at all."""
+    import httpx2
+    from mcp.client import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    headers = {"Authorization": "Bearer a-secret-of-some-length"}
+    async with (
+        httpx2.AsyncClient(headers=headers, trust_env=False) as transport,
+        Client(streamable_http_client(f"{server.address}/mcp", http_client=transport)) as client,
+    ):
+        answer = await client.call_tool("ask", {"question": COPPER})
+        assert answer.structured_content["citations"][0]["file"] == "metals.txt"  # type: ignore[union-attr, index]
+    refused = httpx.post(f"{server.address}/mcp", json={}, trust_env=False)
+    assert refused.status_code == 401

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 SEARCHES_WAITING = 512
 DRAWINGS_WAITING = 32
+WARMING_S = 20.0  # what a model that is being loaded when the server stops may still take
 WARM_QUESTION = "What is this about?"
 
 
@@ -132,6 +133,11 @@ class Desk:
         self.draining.set()
         self.syncing.cancel()
 
+    def _await_warmth(self) -> None:
+        """A thread that loads models still reads the index: it must not be closed under it."""
+        if self._warming.acquire(timeout=WARMING_S):
+            self._warming.release()
+
     async def end(self) -> None:
         """Stop what still runs and give everything back."""
         self.leave()
@@ -140,6 +146,7 @@ class Desk:
         await asyncio.to_thread(self.syncing.close)
         for asking in list(self.asking):
             await asyncio.to_thread(asking.join)
+        await asyncio.to_thread(self._await_warmth)
         await asyncio.to_thread(self.drawing.close)
         self._workers.shutdown(cancel_futures=True)
         self._files.shutdown(cancel_futures=True)
