@@ -157,6 +157,16 @@ def _plain(r: dict[str, Any]) -> list[Row]:
     return [(k, json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else str(v), "") for k, v in r.items()]
 
 
+def _reader(r: dict[str, Any]) -> list[Row]:
+    wanted = {
+        "SQuAD v1.1": "F1 >= 77, EM >= 65 wanted",
+        "SQuAD v2.0 AUROC": ">= .85 wanted",
+        "rerank builtin": "R@1 >= 88, F1 >= 62 (SQuAD), nDCG@10 >= 98 (XQuAD-en) wanted",
+        "read / embed, cpu": "<= 2.2 wanted",
+    }
+    return [(k, told, wanted.get(k, "")) for k, told, _ in _plain({k: v for k, v in r.items() if k != "weights"})]
+
+
 def _unchanged(r: dict[str, Any]) -> list[Row]:
     return [
         (k, row[1], "0 embedded, < 1 s wanted" if k == "second" else "") for k, row in zip(r, _plain(r), strict=True)
@@ -176,6 +186,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("kill", "kill -9 during sync", _plain),
     ("sample", "The sample folder's questions", _plain),
     ("abstention", "Answerable or not", _abstention),
+    ("reader", "The embedded reader", _reader),
     ("covid-qa", "COVID-QA: the whole answer in five chunks, per splitter", _covid),
 )
 

@@ -333,7 +333,7 @@ def answering(docs: Path, index: Path, real_embedder: Any) -> Iterator[Callable[
     made: list[Rag] = []
 
     def make(reader: Any, **settings: Any) -> Rag:
-        rag = Rag.open(docs=docs, store__path=index, **settings)
+        rag = Rag.open(docs=docs, store__path=index, **{"generate__reader": "builtin", **settings})
         rag._parts["embedder"] = real_embedder
         rag._parts["passage_reader"] = reader
         rag.sync()

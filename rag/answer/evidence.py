@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 SIGNALS = ("best_cosine", "sentence_cosine", "coverage", "sentence_coverage", "passage", "margin", "lead")
 WEIGHTS = (3.568, 2.518, 2.605, 0.922, -0.607, 5.405, 0.481)
 BIAS = -6.24
-# With a reading model its signals join: training/reader/calibrate.py, on articles that it was not taught on.
+# With a reading model: the logit of the above, and what the reader says (training/reader/choose.py, on articles that it
+# was not taught on).
 READER_SIGNALS = (*SIGNALS, "span", "answerable", "relevance")
-READER_WEIGHTS = (3.568, 2.518, 2.605, 0.922, -0.607, 5.405, 0.481, 0.1, 0.5, 0.1)
-READER_BIAS = -6.24
+READER_WEIGHTS = (0.668, 0.283, -0.197, -0.008)
+READER_BIAS = 0.231
 
 
 class Reader(Protocol):
@@ -90,8 +91,20 @@ def measure(
 
 def confidence(signals: Sequence[float]) -> float:
     """`signals` as SIGNALS or as READER_SIGNALS."""
-    weights, bias = (WEIGHTS, BIAS) if len(signals) == len(SIGNALS) else (READER_WEIGHTS, READER_BIAS)
-    return 1 / (1 + math.exp(-(bias + sum(w * s for w, s in zip(weights, signals, strict=True)))))
+    features = reader_features(signals)
+    if len(features) == 1:
+        return _logistic(features[0])
+    return _logistic(READER_BIAS + sum(w * f for w, f in zip(READER_WEIGHTS, features, strict=True)))
+
+
+def reader_features(signals: Sequence[float]) -> tuple[float, ...]:
+    """The logit of the signals of retrieval, and the reader's signals as they are."""
+    logit = BIAS + sum(w * s for w, s in zip(WEIGHTS, signals, strict=False))
+    return (logit, *signals[len(SIGNALS) :])
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
 
 
 def _read_signals(readings: Sequence[Reading]) -> tuple[float, ...]:

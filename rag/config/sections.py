@@ -82,7 +82,7 @@ class Retrieve(Section):
     rrf_k: int = Field(60, ge=1)
     rerank: str = Field("none", min_length=1)  # none, builtin (the embedded reader), or a cross-encoder's path or name
     rerank_depth: int = Field(20, ge=1, le=200)  # candidates that are read with the question
-    rerank_weight: float = Field(0.5, ge=0, le=1)  # of the reranker's relevance; the rest is the fused score
+    rerank_weight: float = Field(0.2, ge=0, le=1)  # of the reranker's relevance; the rest is the fused score
     mmr: bool = False  # rerank for diversity (maximal marginal relevance)
     lambda_mult: float = Field(0.5, ge=0, le=1)  # mmr: 1 is relevance only, 0 diversity only
     min_score: float | None = None
@@ -112,7 +112,7 @@ class Generate(Section):
     model: str | None = None  # transformers: "smollm2", a path, a .gguf file or a hub name; openai: the server's name
     max_new_tokens: int = Field(256, ge=1)
     max_sentences: int = Field(3, ge=1, le=20)  # extractive
-    reader: Literal["builtin", "none"] = "builtin"  # extractive: a short answer in front of its sentence
+    reader: Literal["none", "builtin"] = "none"  # extractive: builtin puts a short answer in front of its sentence
     temperature: float = Field(0.0, ge=0, le=2)  # 0: greedy
     stop: tuple[str, ...] = ()
     prompt_lookup_tokens: int = Field(0, ge=0)  # transformers: prompt-lookup decoding, 0: off

@@ -14,7 +14,7 @@ from rag.types import FoundSpan, Passage, Reading, Span
 
 # Beside a span's own score: two logits, and its passage's score as a share of the best one's.
 ANSWERABLE, RELEVANCE, RETRIEVAL = 0.5, 0.5, 4.0
-LEAST = 0.0  # of score and answerable: below it the model says that the answer isn't there, and sentences answer
+LEAST = -4.0  # of score and answerable: below it the model says that the answer isn't there, and sentences answer
 DIFFERS = 2.0  # another passage's answer is shown too when it is at most so much worse
 ONE_OF_SEVERAL = 6.0  # the same for a question that asks for several things, within one passage
 MOST = 3
