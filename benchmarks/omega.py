@@ -1,99 +1,80 @@
-"""precision_omega of the splitters on Chroma's corpora: the cheapest exact check of their offsets, without a model.
+"""precision_omega on Chroma's corpora: the cheapest exact check of our measure and of our offsets, without a model.
 
-    python benchmarks/omega.py            (needs ../shared/data/chroma-chunking and ../shared/tiktoken)
-
-The column "langchain" is what LangChain's own splitters get here, their chunks found again by searching: the
-published figures are reached by neither theirs nor ours, so theirs is the reference for offsets.
+Three things are held against figures that were published. LangChain's splitters, counted in cl100k's tokens, against
+the notebook in the authors' repository, which gives six decimals: is our measure theirs? The same with the tokens
+of all-MiniLM-L6-v2 against the report's table for that model: what did it count? And our own splitters, with those
+tokens.
 
 Per question: of the chunks that touch one of its references (zero length counts), overlaps merged, the share of
 characters that stand in a reference; references left uncovered count below the line. Mean over 472 questions.
-Published: Smith and Troynikov, "Evaluating Chunking Strategies for Retrieval", 2024, and its repository.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import os
-from pathlib import Path
+from chroma import SPECIAL_TOKENS, Spans, corpora, fixed, omega, questions, recursive
+from common import report
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-DATA = SHARED / "data" / "chroma-chunking"
-os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(SHARED / "tiktoken"))
+from rag.config import Split
+from rag.embed import TextEmbedder
+from rag.split import TokenLimits, make_splitter
+from rag.tokens import TiktokenTokenizer, Tokenizer
+from rag.types import Source
 
-from rag.config import Split  # noqa: E402
-from rag.evaluate.spans import precision_omega  # noqa: E402
-from rag.split import TokenLimits, make_splitter  # noqa: E402
-from rag.tokens import TiktokenTokenizer  # noqa: E402
-from rag.types import Source, Span  # noqa: E402
-
-# kind, max_tokens, overlap_tokens: precision_omega x100, mean tokens a chunk (None: not given)
-PUBLISHED: dict[tuple[str, int, int], tuple[float, int | None]] = {
+NOTEBOOK = {  # kind, size, overlap in cl100k's tokens -> precision_omega x100
+    ("recursive", 800, 400): 6.6825,
+    ("token", 800, 400): 4.6589,
+    ("recursive", 400, 200): 13.9428,
+    ("token", 400, 200): 8.4455,
+    ("recursive", 400, 0): 17.7430,
+    ("token", 400, 0): 12.5022,
+    ("recursive", 200, 0): 29.9416,
+    ("token", 200, 0): 20.9799,
+}
+REPORT = {  # all-MiniLM-L6-v2 -> precision_omega x100, mean size where it varies
     ("recursive", 250, 125): (21.9, 180),
-    ("token", 250, 125): (11.4, None),
+    ("token", 250, 125): (11.4, 250),
     ("recursive", 250, 0): (26.7, 162),
-    ("token", 250, 0): (16.4, None),
+    ("token", 250, 0): (16.4, 250),
     ("recursive", 200, 0): (31.2, 128),
-    ("token", 200, 0): (19.1, None),
+    ("token", 200, 0): (19.1, 200),
 }
 
 
-def questions() -> list[tuple[str, list[Span]]]:
-    """(corpus, references) of each question."""
-    with (DATA / "questions_df.csv").open(encoding="utf-8", newline="") as file:
-        return [
-            (row["corpus_id"], [Span(r["start_index"], r["end_index"]) for r in json.loads(row["references"])])
-            for row in csv.DictReader(file)
-        ]
-
-
-def langchain(kind: str, size: int, overlap: int, corpora: dict[str, str]) -> dict[str, list[Span]]:
-    """Chunks of LangChain's splitters, each at the first place where its text stands."""
-    from langchain_text_splitters import RecursiveCharacterTextSplitter, TextSplitter, TokenTextSplitter
-
-    splitter: TextSplitter
-    if kind == "token":
-        splitter = TokenTextSplitter(encoding_name="cl100k_base", chunk_size=size, chunk_overlap=overlap)
-    else:
-        splitter = RecursiveCharacterTextSplitter.from_tiktoken_encoder(
-            "cl100k_base",
-            chunk_size=size,
-            chunk_overlap=overlap,
-            separators=["\n\n", "\n", ".", "?", "!", " ", ""],
-            keep_separator=True,
-            disallowed_special=(),
-        )
-    spans = {}
-    for name, text in corpora.items():
-        pieces = splitter.split_text(text)
-        spans[name] = [Span(at, at + len(p)) for p in pieces if (at := text.find(p)) >= 0]
-    return spans
-
-
-def mean_omega(asked: list[tuple[str, list[Span]]], spans: dict[str, list[Span]]) -> float:
-    return 100 * sum(precision_omega(references, spans[corpus]) for corpus, references in asked) / len(asked)
+def ours(kind: str, size: int, overlap: int, tokenizer: Tokenizer, texts: dict[str, str]) -> Spans:
+    config = Split.model_validate({"kind": kind, "max_tokens": size, "overlap_tokens": overlap})
+    splitter = make_splitter(config, TokenLimits(tokenizer))
+    return {name: [c.span for c in splitter.split(Source(name, text, "text"))] for name, text in texts.items()}
 
 
 def main() -> None:
-    tokenizer = TiktokenTokenizer("cl100k_base")
-    limits = TokenLimits(tokenizer)
-    asked = questions()
-    corpora = {c: (DATA / "corpora" / f"{c}.md").read_text(encoding="utf-8") for c, _ in asked}
-    print("kind       size overlap | omega  langchain  published | tokens published")
-    kinds = [*PUBLISHED, ("sentence", 200, 0), ("markdown", 200, 0)]
-    for kind, size, overlap in kinds:
-        splitter = make_splitter(
-            Split.model_validate({"kind": kind, "max_tokens": size, "overlap_tokens": overlap}), limits
-        )
-        chunks = {name: splitter.split(Source(name, text, "md")) for name, text in corpora.items()}
-        spans = {name: [c.span for c in found] for name, found in chunks.items()}
-        sizes = [tokenizer.count(c.text) for found in chunks.values() for c in found]
-        published, tokens = PUBLISHED.get((kind, size, overlap), (None, None))
-        peer = f"{mean_omega(asked, langchain(kind, size, overlap, corpora)):.1f}" if published else "-"
-        print(
-            f"{kind:<10} {size:>4} {overlap:>7} | {mean_omega(asked, spans):5.1f} {peer:>10} {published or '-':>10} | "
-            f"{sum(sizes) / len(sizes):6.0f} {tokens or '-':>9}"
-        )
+    asked, texts = questions(), corpora()
+    cl100k, own = TiktokenTokenizer("cl100k_base"), TextEmbedder().tokenizer
+
+    def own_length(text: str) -> int:
+        return own.count(text) + SPECIAL_TOKENS
+
+    notebook = {}
+    for (kind, size, overlap), published in NOTEBOOK.items():
+        theirs = fixed(texts, size, overlap) if kind == "token" else recursive(texts, size, overlap, cl100k.count)
+        mine = ours(kind, size, overlap, cl100k, texts)
+        values = {"published": published, "LangChain": omega(asked, theirs), "rag": omega(asked, mine)}
+        notebook[f"{kind} {size}/{overlap}"] = {name: round(value, 4) for name, value in values.items()}
+    minilm = {}
+    for (kind, size, overlap), (published, mean) in REPORT.items():
+        row: dict[str, float] = {"published": published, "mean tokens published": mean}
+        if kind == "recursive":
+            spans = recursive(texts, size, overlap, own_length)
+            row["LangChain, the model's tokens"] = round(omega(asked, spans), 2)
+            sizes = [own_length(texts[name][s.start : s.end]) for name, found in spans.items() for s in found]
+            row["its mean tokens"] = round(sum(sizes) / len(sizes))
+            row["LangChain, cl100k"] = round(omega(asked, recursive(texts, size, overlap, cl100k.count)), 2)
+        else:
+            row["LangChain, cl100k"] = round(omega(asked, fixed(texts, size, overlap)), 2)
+        row["rag, the model's tokens"] = round(omega(asked, ours(kind, size - SPECIAL_TOKENS, overlap, own, texts)), 2)
+        row["rag, cl100k"] = round(omega(asked, ours(kind, size, overlap, cl100k, texts)), 2)
+        minilm[f"{kind} {size}/{overlap}"] = row
+    shipped = {kind: round(omega(asked, ours(kind, 200, 0, own, texts)), 2) for kind in ("sentence", "markdown")}
+    report("omega", {"questions": len(asked), "notebook": notebook, "all-MiniLM-L6-v2": minilm, "200, ours": shipped})
 
 
 if __name__ == "__main__":

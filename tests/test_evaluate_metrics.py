@@ -267,3 +267,20 @@ def test_chroma_references_through_fixed_windows(shared: Path) -> None:
         recall.append(character_scores(j, [P(j.about, c) for c in chunks[j.about]]).recall)
     assert set(recall) == {1.0}  # windows leave nothing out
     assert sum(omega) / len(omega) == pytest.approx(0.3645, abs=1e-4)
+
+
+def test_the_authors_own_figure_to_six_decimals(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FixedTokenChunker 200/0 in the notebook of their repository: precision_omega .209799. It is LangChain's splitter;
+    a chunk stands where its text, without a final full stop, is first found."""
+    from langchain_text_splitters import TokenTextSplitter
+
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(shared / "tiktoken"))
+    dataset = read_dataset(shared / "data/chroma-chunking")
+    splitter = TokenTextSplitter(encoding_name="cl100k_base", chunk_size=200, chunk_overlap=0)
+    chunks = {}
+    for name, text in dataset.documents.items():
+        pieces = [piece.removesuffix(".") for piece in splitter.split_text(text)]
+        chunks[name] = [Span(text.index(piece), text.index(piece) + len(piece)) for piece in pieces]
+    omega = [precision_omega([e.span for e in j.places], chunks[j.about]) for j in dataset.judgements]
+    assert len(omega) == 472
+    assert round(sum(omega) / len(omega), 6) == 0.209799

@@ -5,7 +5,9 @@ whole sentences are packed into small pieces, each is embedded, and the text is 
 similarities within chunks, less the mean similarity of all pairs, is the greatest.
 
 Chroma's builds the n x n matrix of similarities. Here only the band that a chunk can hold is computed, and the mean
-of all pairs comes from the sum of the vectors: linear in the number of pieces.
+of all pairs comes from the sum of the vectors: linear in the number of pieces. With its limit, the same pieces make
+the same chunks (benchmarks/chroma_table.py); but that limit is a number of pieces, size // 50, each of which may be
+far below 50 tokens, so its chunks are half as long as their size says. Here the limit is `max_tokens` itself.
 """
 
 from __future__ import annotations
