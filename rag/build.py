@@ -220,6 +220,7 @@ class Rag:
             "embedder": config.embed == self.config.embed,
             "generator": config.generate == self.config.generate and config.prompt == self.config.prompt,
             "reader": same_index,
+            "passage_reader": config.embed == self.config.embed and "passage_reader" in self._parts,
         }
         names = [name for name, fits in borrowed.items() if fits]
         other = Rag(config, self._llm)

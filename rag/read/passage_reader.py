@@ -7,7 +7,6 @@ exactly that base, whose SHA-256 stands in the file and is compared.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections import OrderedDict
@@ -168,11 +167,3 @@ def _of_windows(windows: list[Reading]) -> Reading:
             spans.append(s)
     best = max(windows, key=lambda w: w.answerable)
     return Reading(max(w.relevance for w in windows), best.answerable, tuple(spans[:SPANS]))
-
-
-def describe(file: Path = WEIGHTS) -> str:
-    """One line about the weights for `rag status` and reports."""
-    if not file.is_file():
-        return "not installed"
-    header = PassageReader(Path(), file).header
-    return json.dumps({k: header[k] for k in sorted(header)})
