@@ -2,7 +2,8 @@
 
 python benchmarks/reader.py gold        # SQuAD v1.1, the right paragraph given: EM and F1; v2.0: AUROC
 python benchmarks/reader.py open        # SQuAD v1.1: question -> folder of the paragraphs -> short answer; rank
-python benchmarks/reader.py rerank      # XQuAD-en: nDCG@10 with and without
+python benchmarks/reader.py rerank      # XQuAD-en, question -> paragraph, with and without
+python benchmarks/reader.py rerank-squad    # the same on SQuAD v1.1
 python benchmarks/reader.py speed       # 20 passages read against the same tokens embedded
 """
 
@@ -77,17 +78,21 @@ def from_folder(sample: int) -> None:
     report("reader-open", result)
 
 
-def rerank(sample: int) -> None:
-    paragraphs, questions = read_squad(need(DATA / "xquad" / "xquad.en.json"))
+def rerank(sample: int, file: str = "xquad/xquad.en.json", name: str = "xquad-en") -> None:
+    paragraphs, questions = read_squad(need(DATA / file))
     asked = drawn(questions, sample or 600)
     result: dict[str, object] = {}
-    with open_rag(folder_of("xquad-en", paragraphs)) as rag:
+    with open_rag(folder_of(name, paragraphs)) as rag:
         result["weights"] = rag.passage_reader.header
-        for name in ("none", "builtin"):
-            ranks = [rank_of_file(rag, q["question"], q["file"], rerank=name) for q in asked]
-            result[f"rerank {name}"] = ranking_metrics(ranks)
-            print(name, result[f"rerank {name}"], flush=True)
-    report("reader-rerank", result)
+        for kind in ("none", "builtin"):
+            ranks = [rank_of_file(rag, q["question"], q["file"], rerank=kind) for q in asked]
+            result[f"rerank {kind}"] = ranking_metrics(ranks)
+            print(kind, result[f"rerank {kind}"], flush=True)
+    report(f"reader-rerank-{name}", result)
+
+
+def rerank_squad(sample: int) -> None:
+    rerank(sample, "squad/dev-v1.1.json", "squad-dev")
 
 
 def speed(sample: int) -> None:
@@ -123,10 +128,11 @@ def speed(sample: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["gold", "open", "rerank", "speed"])
+    parser.add_argument("what", choices=["gold", "open", "rerank", "rerank-squad", "speed"])
     parser.add_argument("--sample", type=int, default=0, help="so many questions, drawn with seed 0")
     args = parser.parse_args()
-    {"gold": gold, "open": from_folder, "rerank": rerank, "speed": speed}[args.what](args.sample)
+    work = {"gold": gold, "open": from_folder, "rerank": rerank, "rerank-squad": rerank_squad, "speed": speed}
+    work[args.what](args.sample)
 
 
 if __name__ == "__main__":
