@@ -104,9 +104,9 @@ class Asking:
             self._put(error)
         finally:
             self._give()
-            self._desk.questions.leave(self._began)
-            self._desk.asking.discard(self)
             self._desk.metrics.asked(outcome, time.perf_counter() - began)
+            self._desk.asking.discard(self)
+            self._desk.questions.leave(self._began)
             self._put(None)
 
     def _make(self, span: Span) -> str:
