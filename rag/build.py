@@ -316,8 +316,7 @@ class Rag:
                 if not 1 <= page <= len(source.pages):
                     has = f"pages 1..{len(source.pages)}" if source.pages else "no pages"
                     raise ValueError(f"{source.path} has {has}, asked for page {page}")
-                ends = (*source.pages[1:], len(source.text))
-                return source, Span(source.pages[page - 1], ends[page - 1])
+                return source, source.page_spans[page - 1]
             whole = Span(0, len(source.text))
             return source, whole if first is None else source.line_span(first, last)
         except ValueError as error:

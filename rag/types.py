@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
@@ -90,6 +90,15 @@ class Source:
 
     def page_at(self, offset: int) -> int | None:
         return bisect_right(self.pages, offset) or 1 if self.pages else None
+
+    @property
+    def page_spans(self) -> list[Span]:
+        """Of each page, in order; empty for a format without pages.
+
+        >>> Source("a.pdf", "one two", "pdf", pages=(0, 4)).page_spans
+        [Span(start=0, end=4), Span(start=4, end=7)]
+        """
+        return [Span(a, b) for a, b in zip(self.pages, (*self.pages[1:], len(self.text)), strict=False)]
 
     def heading_path_at(self, offset: int) -> tuple[str, ...]:
         """Titles of the headings above `offset`, outermost first.
@@ -331,6 +340,10 @@ class SyncReport:
     tokens: int
     seconds: float
     generation: int
+
+    def counts(self) -> dict[str, int | float]:
+        """All but the files, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "files"}
 
     def by_outcome(self, outcome: Outcome) -> Iterator[FileReport]:
         return (f for f in self.files if f.outcome is outcome)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rag.cli.show import note, report_dict, show_report
+from rag.cli.show import note, show_report
 from rag.errors import ConfigError, IndexLocked, IndexMissing
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Session:
         """Shown as it goes: a bar on a terminal, JSON lines when asked for, nothing into a pipe. `brief`: no report."""
         if as_json:
             report = self.rag.sync(listener=_print_event, **options)
-            _print_event({"event": "report", **report_dict(report)})
+            _print_event({"event": "report", **report.counts()})
             return report
         if self.quiet or not sys.stderr.isatty():
             report = self.rag.sync(**options)

@@ -160,12 +160,6 @@ def show_report(report: SyncReport) -> None:
     say(f"{files} · {report.chunks} chunks{vectors} · {report.seconds:.1f} s")
 
 
-def report_dict(report: SyncReport) -> dict[str, Any]:
-    keys = ("num_added", "num_updated", "num_moved", "num_skipped", "num_deleted", "chunks", "embedded", "reused",
-            "tokens", "seconds", "generation")  # fmt: skip
-    return {key: getattr(report, key) for key in keys}
-
-
 def show_reasons(files: Iterable[FileReport], stream: TextIO) -> None:
     for file in files:
         color = "red" if file.outcome.value == "failed" else "yellow"

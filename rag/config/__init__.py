@@ -7,6 +7,7 @@ stands for `${` itself. Environment and flags hold text: `null`, `[a, b]` or `a,
 
 from __future__ import annotations
 
+from rag.config.machine import cores
 from rag.config.reading import apply_settings, dump_config, load_config, packaged
 from rag.config.sections import (
     AnswerSection,
@@ -39,6 +40,7 @@ __all__ = [
     "Split",
     "Store",
     "apply_settings",
+    "cores",
     "dump_config",
     "load_config",
     "packaged",

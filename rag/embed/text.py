@@ -8,7 +8,6 @@ collapse when another process has a core). Measured in benchmarks/embedding.py.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag.bert import Bert, Shape, read_weights
-from rag.config import Embed
+from rag.config import Embed, cores
 from rag.embed.resolve import ResolvedModel, resolve_model
 from rag.errors import ModelMismatch, ModelNotFound
 from rag.tokens import HFTokenizer
@@ -264,7 +263,7 @@ class TextEmbedder:
 
     @property
     def _threads(self) -> int:
-        return self.config.threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+        return self.config.threads or cores()
 
     def _torch(
         self, windows: list[list[int]], total: int

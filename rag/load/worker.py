@@ -26,6 +26,7 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
+from rag.config import cores
 from rag.errors import DocumentError
 from rag.load import ISOLATED, kind_of, load_file
 from rag.load.child import loaded, receive, send
@@ -50,7 +51,7 @@ class LoaderPool:
 
     def __init__(self, config: Load, command: Sequence[str] = COMMAND) -> None:
         self._config = config
-        self._size = config.workers or _cores()
+        self._size = config.workers or cores()
         self._closed = threading.Event()
         self._workers = [Worker(config, command, self._closed) for _ in range(self._size)]
         self._idle: LifoQueue[Worker] = LifoQueue()  # the last one used is taken first: no more start than needed
@@ -234,7 +235,3 @@ class Worker:
         self._stderr.seek(max(0, self._stderr.tell() - 2000))
         lines = self._stderr.read().decode("utf-8", "replace").split("\n")
         return next((f": {line.strip()[:200]}" for line in reversed(lines) if line.strip()), "")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

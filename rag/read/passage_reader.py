@@ -7,7 +7,6 @@ exactly that base, whose SHA-256 stands in the file and is compared.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag.bert import Bert, Shape, read_weights
+from rag.config import cores
 from rag.errors import ModelMismatch, ModelNotFound
 from rag.read.spans import best_pairs, in_passage
 from rag.tokens import HFTokenizer
@@ -43,7 +43,7 @@ class PassageReader:
     def __init__(self, base: Path, weights: Path = WEIGHTS, threads: int = 0) -> None:
         """`base`: the folder of all-MiniLM-L6-v2. `threads` 0: as many as cores."""
         self.base, self.file = base, weights
-        self._threads = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+        self._threads = threads or cores()
         self._known: OrderedDict[tuple[str, str], Reading] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from rag.build import Rag
-from rag.config import Serve
+from rag.config import Serve, cores
 from rag.errors import RagError
 from rag.serve.metrics import Metrics
 from rag.serve.pages import Drawing
@@ -38,15 +37,14 @@ class Desk:
 
     def __init__(self, rag: Rag, settings: Serve) -> None:
         self.rag, self.settings = rag, settings
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        one_model = rag.has_language_model
+        at_once, one_model = cores(), rag.has_language_model
         # More threads than cores gain nothing here: they would only fight the event loop for the interpreter.
-        self.retrieving = Turns(cores)
-        self.generating = Turns(1 if one_model else cores)
-        self.questions = Door("questions", 1 if one_model else cores, settings.queue)
-        self.searches = Door("searches", cores, SEARCHES_WAITING)
-        self._workers = ThreadPoolExecutor(cores, "rag-serve")
-        self._files = ThreadPoolExecutor(cores, "rag-files")  # reading a file waits for no search
+        self.retrieving = Turns(at_once)
+        self.generating = Turns(1 if one_model else at_once)
+        self.questions = Door("questions", 1 if one_model else at_once, settings.queue)
+        self.searches = Door("searches", at_once, SEARCHES_WAITING)
+        self._workers = ThreadPoolExecutor(at_once, "rag-serve")
+        self._files = ThreadPoolExecutor(at_once, "rag-files")  # reading a file waits for no search
         self.syncing = Syncing(rag)
         self.drawing = Drawing(rag)
         self.drawings = Door("pages", 1, DRAWINGS_WAITING)
@@ -142,7 +140,7 @@ class Desk:
         """Stop what still runs and give everything back."""
         self.leave()
         for asking in list(self.asking):
-            asking.cancel.set()
+            asking.leave()
         await asyncio.to_thread(self.syncing.close)
         for asking in list(self.asking):
             await asyncio.to_thread(asking.join)

@@ -63,9 +63,7 @@ def routes(app: FastAPI, desk: Desk) -> None:
         drawn = await _draw(path, page, _span(start, end), 0, False)
         return Json(drawn.to_dict())
 
-    @app.get(
-        "/documents/page.png", tags=["documents"], responses={200: {"content": PNG, "description": "PNG"}, **MISSING}
-    )
+    @app.get("/documents/page.png", tags=["documents"], responses=PICTURE)
     async def picture(
         path: Name,
         page: PageNumber = None,
@@ -77,9 +75,7 @@ def routes(app: FastAPI, desk: Desk) -> None:
         drawn = await _draw(path, page, _span(start, end), width, True)
         return Response(drawn.png, media_type="image/png")
 
-    @app.post(
-        "/documents", tags=["documents"], status_code=201, responses={201: {"model": Stored}, **CHANGES, **UPLOADS}
-    )
+    @app.post("/documents", tags=["documents"], status_code=201, responses=UPLOADS)
     async def upload(
         files: Annotated[list[UploadFile], File(description="One or more files; their names are kept")],
         replace: Annotated[bool, Query(description="Replace files of the same names")] = False,
@@ -145,12 +141,7 @@ def _text(desk: Desk, path: str, start: int, end: int | None) -> dict[str, Any]:
         "end": window.end,
         "line": source.line_at(window.start),
         "text": window.cut(source.text),
-        "pages": _page_spans(source),
+        "pages": [{"page": n, "start": s.start, "end": s.end} for n, s in enumerate(source.page_spans, 1)],
         "headings": [{"start": h.start, "level": h.level, "title": h.title} for h in source.headings],
         "warnings": list(source.warnings),
     }
-
-
-def _page_spans(source: Source) -> list[dict[str, int]]:
-    ends = (*source.pages[1:], len(source.text))
-    return [{"page": n, "start": s, "end": e} for n, (s, e) in enumerate(zip(source.pages, ends, strict=False), 1)]

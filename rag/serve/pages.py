@@ -68,12 +68,12 @@ class Drawing:
         page = page or (source.page_at(span.start) if span else 1) or 1
         if not 1 <= page <= len(source.pages):
             raise QueryError(f"{source.path} has pages 1..{len(source.pages)}, asked for page {page}", "see `page`")
-        first, last = source.pages[page - 1], (*source.pages[1:], len(source.text))[page - 1]
+        whole = source.page_spans[page - 1]
         words, before = "", 0.0
         if span is not None:
-            start, end = max(span.start, first), min(span.end, last)
+            start, end = max(span.start, whole.start), min(span.end, whole.end)
             words = source.text[start:end] if start < end else ""
-            before = (start - first) / max(last - first, 1)
+            before = (start - whole.start) / max(len(whole), 1)
         job = {"path": str(self._rag.original(source.path)), "page": page, "width": width, "mark": mark}
         reply = self._worker.run({**job, "words": words, "before": before}, lambda reply: failure(reply) or reply)
         if isinstance(reply, DocumentError):

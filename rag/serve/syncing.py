@@ -9,13 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from rag.build import Rag
-from rag.errors import Cancelled, RagError
+from rag.errors import Cancelled
 from rag.serve.problems import Problem, as_problem
-from rag.types import SyncReport
 
 LISTED = 1000  # files that aren't indexed, shown with their reasons; `rag status` has all
-COUNTS = ("num_added", "num_updated", "num_moved", "num_skipped", "num_deleted", "chunks", "embedded", "reused",
-          "tokens", "seconds", "generation")  # fmt: skip
 
 
 class Syncing:
@@ -117,10 +114,10 @@ class Syncing:
             ended: dict[str, Any] = {}
             try:
                 report = self._rag.sync(listener=self._listen, cancel=self._cancel, **options)
-                ended = {"state": "done", "report": _report(report)}
+                ended = {"state": "done", "report": {"ok": report.ok, **report.counts()}}
             except Cancelled as error:
                 ended = {"state": "stopped", "error": as_problem(error).body()["error"]}
-            except (RagError, Exception) as error:
+            except Exception as error:
                 ended = {"state": "failed", "error": as_problem(error).body()["error"]}
             if ended["state"] == "done":
                 self._after()
@@ -164,7 +161,3 @@ class Syncing:
 def _blank() -> dict[str, Any]:
     counts = {"files": 0, "settled": 0, "tokens": 0, "bytes": 0, "total_bytes": 0}
     return {**counts, "not_indexed": [], "report": None, "error": None}
-
-
-def _report(report: SyncReport) -> dict[str, Any]:
-    return {"ok": report.ok, **{name: getattr(report, name) for name in COUNTS}}
