@@ -65,6 +65,15 @@ class Ask(BaseModel):
     type: Type = None
 
 
+def named(name: str, path: str | None) -> bool:
+    """Whether an argument `path` means this file: none given, its very name, or a pattern.
+
+    >>> named("notes/[a].md", "notes/*"), named("notes/[a].md", "notes/[a].md"), named("a.md", "b.md")
+    (True, True, False)
+    """
+    return path is None or name == path or fnmatch.fnmatchcase(name, path)
+
+
 def narrowed(filter: str | Mapping[str, Any] | Filter | None, path: str | None, type: str | None) -> Filter | None:
     """`filter`, which a caller can't widen, and the caller's own path and type. Raises QueryError for a bad `filter`.
 
@@ -77,11 +86,7 @@ def narrowed(filter: str | Mapping[str, Any] | Filter | None, path: str | None, 
         return base
 
     def allows(name: str, kind: str, page: int | None) -> bool:
-        return (
-            (base is None or base.allows(name, kind, page))
-            and (path is None or name == path or fnmatch.fnmatchcase(name, path))
-            and (type is None or kind == type)
-        )
+        return (base is None or base.allows(name, kind, page)) and named(name, path) and (type is None or kind == type)
 
     wanted = [str(base) if base else "", f"path={path}" if path else "", f"type={type}" if type else ""]
     return Filter(allows, " ".join(part for part in wanted if part))

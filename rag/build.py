@@ -516,6 +516,14 @@ class Rag:
         return self._llm is not None or self.config.generate.kind != "extractive"
 
     @property
+    def generator_name(self) -> str:
+        """Who writes the answers, as the settings name it; nothing is loaded to tell."""
+        if self._llm is not None:
+            return "a model handed in"
+        generate = self.config.generate
+        return "extractive" if generate.kind == "extractive" else str(generate.model)
+
+    @property
     def generator(self) -> Generator | None:
         """The language model, or None for the extractive default."""
 

@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from rag.answer import Event
-from rag.serve.asking import Asking
+from rag.serve.asking import Asking, stopped
 from rag.serve.desk import Desk
 from rag.serve.forms import AnswerOut, Found, ProblemOut, Question, Searching
-from rag.serve.problems import Json, Problem, as_problem
+from rag.serve.problems import Json, as_problem
 from rag.serve.stream import SSE, EventStream, event, until_left
 from rag.types import Answer, Message, passage_to_dict
 
@@ -74,7 +74,7 @@ async def whole(asking: Asking, request: Request) -> Answer:
     finally:
         asking.leave()
     if answer is None:
-        raise Problem(503, "Stopping", "the answer was stopped", "ask again", {"Retry-After": "5"})
+        raise stopped()
     return answer
 
 
@@ -99,6 +99,6 @@ async def told(asking: Asking, question: str) -> AsyncIterator[str]:
                     yield event("citations", {k: body[k] for k in ("text", "statements", "citations")})
                     yield event("done", {"answer": body})
                     return
-        yield event("error", Problem(503, "Stopping", "the answer was stopped", "ask again").body()["error"])
+        yield event("error", stopped().body()["error"])
     except Exception as error:
         yield event("error", as_problem(error).body()["error"])

@@ -17,6 +17,7 @@ from rag.answer import Event
 from rag.build import Rag
 from rag.errors import Cancelled
 from rag.retrieve.filters import parse_filter
+from rag.serve.problems import Problem
 from rag.serve.spans import Span
 from rag.serve.turns import Turns
 from rag.types import Answer, Message
@@ -137,6 +138,11 @@ class Asking:
         if self._held is not None:
             self._held.give()
             self._held = None
+
+
+def stopped() -> Problem:
+    """What a client hears whose answer was cut off by the server's end."""
+    return Problem(503, "Stopping", "the answer was stopped", "ask again", {"Retry-After": "5"})
 
 
 def _check(rag: Rag, question: str, filter: Any) -> None:

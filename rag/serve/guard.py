@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag.config import Serve
-from rag.serve.problems import Problem
+from rag.serve.problems import Problem, as_problem
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -247,8 +247,6 @@ def _digest(key: bytes) -> bytes:
 
 
 def _bug(error: Exception) -> Problem:
-    from rag.serve.problems import as_problem
-
     problem = as_problem(error)
     if problem.status == 500:  # where, but not what: a message may hold a document's text or a question
         frames = traceback.extract_tb(error.__traceback__)

@@ -56,10 +56,9 @@ def overview(desk: Desk) -> dict[str, Any]:
     except RagError:  # never synced: what is there is nothing
         body = {"generation": 0, "files": 0, "chunks": 0, "characters": 0, "outcomes": {}, "warnings": {}}
         body |= {"embedding": None, "splitting": None}
-    generate = rag.config.generate
     return {
         "name": desk.name,
-        "generator": "extractive" if not rag.has_language_model else generate.model or "a model handed in",
+        "generator": rag.generator_name,
         **{k: body[k] for k in Overview.model_fields if k in body},
         "rewrites": rag.has_language_model,
         "changes": desk.settings.changes,

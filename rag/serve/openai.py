@@ -19,7 +19,7 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag.serve.answers import BUSY, whole
-from rag.serve.asking import Asking
+from rag.serve.asking import Asking, stopped
 from rag.serve.desk import Desk
 from rag.serve.forms import MOST_TURNS, QUESTION, CitationOut, Filter, ProblemOut
 from rag.serve.problems import Json, Problem, as_problem
@@ -240,7 +240,7 @@ async def _chunks(asking: Asking, head: dict[str, Any], with_usage: bool) -> Asy
         yield _data(as_problem(error).body())
         return
     if answer is None:
-        yield _data(Problem(503, "Stopping", "the answer was stopped", "ask again").body())
+        yield _data(stopped().body())
         return
     yield chunk({"content": answer.text})
     if sources := _sources(answer):

@@ -65,15 +65,13 @@ class FirstSync:
 
     def _run(self) -> None:
         try:
-            self._rag.sync(listener=self._hear)
+            self._rag.sync(listener=self._hear, cancel=self._stop)
         except RagError as error:
             self._error = error
         finally:
             self._done.set()
 
     def _hear(self, event: dict[str, Any]) -> None:
-        if self._stop.is_set():
-            raise Cancelled("the server ended")
         if event["event"] == "scan":
             self._files = event["files"]
         elif event["event"] == "file":

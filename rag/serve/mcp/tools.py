@@ -6,7 +6,6 @@ everything from documents behind a fresh marker, and as the fields of its schema
 
 from __future__ import annotations
 
-import fnmatch
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -184,7 +183,7 @@ def neighbours(call: Call, args: forms.Neighbours) -> tuple[str, BaseModel]:
 
 
 def list_files(call: Call, args: forms.ListFiles) -> tuple[str, BaseModel]:
-    every = [f for f in call.rag.files() if args.path is None or fnmatch.fnmatchcase(f.path, args.path)]
+    every = [f for f in call.rag.files() if agents.named(f.path, args.path)]
     shown = every[args.first - 1 : args.first - 1 + args.limit]
     after = args.first + len(shown)
     result = forms.ListFilesResult(
@@ -199,7 +198,6 @@ def status(call: Call, args: forms.Nothing) -> tuple[str, BaseModel]:
     rag = call.rag
     body, files = rag.status(), rag.files()
     preparing = call.library.preparing
-    generate = rag.config.generate
     result = forms.StatusResult(
         documents=body["documents"],
         generation=body["generation"],
@@ -209,7 +207,7 @@ def status(call: Call, args: forms.Nothing) -> tuple[str, BaseModel]:
         outcomes=body["outcomes"],
         not_indexed=[forms.file(f) for f in files if f.reason][:LISTED],
         embedding=str(body["embedding"]["model"]),
-        generator="extractive" if generate.kind == "extractive" else str(generate.model),
+        generator=rag.generator_name,
         syncing=preparing is not None and preparing.running,
         sync_error=agents.error_text(preparing.error) if preparing and preparing.error else None,
     )
@@ -227,7 +225,6 @@ def sync(call: Call, args: forms.Nothing) -> tuple[str, BaseModel]:
     seen = {"files": 0, "settled": 0}
 
     def listen(event: dict[str, Any]) -> None:
-        call.check()  # raised in the sync: it stops, and the next one goes on where it was
         if event["event"] == "scan":
             seen["files"] = event["files"]
             call.tell(0, event["files"], "reading the folder")
@@ -235,7 +232,7 @@ def sync(call: Call, args: forms.Nothing) -> tuple[str, BaseModel]:
             seen["settled"] += 1
             call.tell(seen["settled"], max(seen["files"], seen["settled"]), "files read")
 
-    report: SyncReport = call.rag.sync(listener=listen)
+    report: SyncReport = call.rag.sync(listener=listen, cancel=call.cancel)
     bad = [forms.file(f) for f in report.files if f.reason]
     result = forms.SyncResult(
         added=report.num_added,
