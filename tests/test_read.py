@@ -356,6 +356,36 @@ def test_a_short_answer_then_its_sentence(answering: Callable[..., Rag]) -> None
     assert answer.to_dict()["short"] == [{"text": "35 days", "number": 1}]
 
 
+def test_a_short_answer_comes_through_every_door(answering: Callable[..., Rag]) -> None:
+    from serving import served
+
+    from rag.serve.forms import AnswerOut
+    from rag.serve.mcp.forms import asked
+
+    rag = answering(ScriptedReader({"35 days": 6.0}))
+    question = "How many days are backups kept?"
+    answer = rag.ask(question)
+    assert set(AnswerOut.model_fields) == set(answer.to_dict())  # the schema leaves nothing out
+    assert [s.model_dump() for s in asked(answer).short] == [{"text": "35 days", "number": 1}]
+    with served(rag) as server:
+        told = dict(server.events("/ask", {"question": question, "stream": True}))
+    assert told["citations"]["short"] == told["done"]["answer"]["short"] == [{"text": "35 days", "number": 1}]
+
+
+def test_it_is_the_short_answer_that_is_scored(answering: Callable[..., Rag]) -> None:
+    from rag.evaluate.judgements import Judgement
+    from rag.evaluate.rows import judged, searched
+
+    judgement = Judgement(id="1", question="How many days are backups kept?", answers=("35 days",))
+    rows = {}
+    for name in ("builtin", "none"):
+        answer = answering(ScriptedReader({"35 days": 6.0}), generate__reader=name).ask(judgement.question)
+        rows[name] = judged(searched(judgement, answer.passages, {}), judgement, answer, 0.0, {}).values
+    assert rows["builtin"]["exact_match"] == 1.0
+    assert rows["none"]["exact_match"] == 0.0  # a whole sentence
+    assert rows["builtin"]["first_sentence"] == rows["none"]["first_sentence"] == 1.0
+
+
 def test_where_reader_and_sentences_disagree_both_are_shown(answering: Callable[..., Rag]) -> None:
     answer = answering(ScriptedReader({"Maria Keller": 6.0})).ask("How many days are backups kept?")
     assert answer.text.startswith("Maria Keller [1]\nMaria Keller wrote")
@@ -461,18 +491,19 @@ def test_thirty_steps_teach_something_and_can_be_cut_in_two(base: Path, lesson: 
         assert torch.allclose(value, twice.state_dict()[name], atol=1e-5), name
 
 
-def test_a_longer_run_goes_on_before_the_rate_fell(base: Path, lesson: Any, tmp_path: Path) -> None:
-    import torch
+def test_a_longer_run_goes_on_before_the_rate_fell(
+    base: Path, lesson: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from model import Reader
-    from train import resume, train
+    from train import train
 
-    train(Reader.start_from(str(base), dropout=0.0), lesson, CONFIG, 20, tmp_path, "cpu")
-    model = Reader.start_from(str(base), dropout=0.0)
-    optimizer = torch.optim.AdamW([{"params": list(model.parameters()), "top": 1.0}])
-    before = torch.load(tmp_path / "before_decay.pt", weights_only=True)
-    assert before["step"] == 15
-    with pytest.raises(ValueError, match="group"):  # other groups than in training: it did choose a file to load
-        resume(model, optimizer, tmp_path, falls_at=30)
+    def run(steps: int) -> str:
+        train(Reader.start_from(str(base), dropout=0.0), lesson, CONFIG, steps, tmp_path, "cpu")
+        return capsys.readouterr().out
+
+    assert "going on" not in run(20)
+    assert "going on at step 15 of before_decay.pt" in run(40)
+    assert "going on at step 40 of last.pt" in run(40)  # finished: nothing is left to do
 
 
 def test_windows_keep_the_answer() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fakes_embed import open_rag
+from fakes_read import ScriptedReader
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serving import Served, served
 from shell import write
@@ -165,6 +166,21 @@ def test_only_one_file_is_asked(library: Served, visit: Callable[..., Page]) -> 
     places = page.locator(".passage-head bdi").all_inner_texts()
     assert places
     assert all(place.startswith("birds.md") for place in places)
+
+
+def test_a_short_answer_stands_before_its_sentence(
+    make_rag: Callable[..., Rag], visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    rag = make_rag(docs=write(tmp_path / "short", birds_md=BIRDS), answer__min_confidence=0, generate__reader="builtin")
+    rag._parts["passage_reader"] = ScriptedReader({"frogs": 6.0})
+    rag.sync()
+    with served(rag) as server:
+        page = visit(server)
+        ask(page, "What does the heron eat?")
+        expect(page.locator(".answer-text.short")).to_contain_text("frogs")
+        page.locator(".answer-text.short .marker").click()
+        expect(page.locator("#panel-title")).to_have_text("birds.md")
+        expect(page.locator("mark")).to_have_text("frogs")
 
 
 @pytest.fixture

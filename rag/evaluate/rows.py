@@ -99,7 +99,7 @@ def judged(
     said = [] if abstained else sentences
     values: dict[str, float] = {"answered" if j.answerable else "declined": float(abstained != j.answerable)}
     if right is not None:
-        text = " ".join(said)
+        text = " ".join(said) if abstained or not answer.short else answer.short[0].text  # SQuAD's: one short answer
         values |= {"right": float(right), "exact_match": exact_match(text, j.answers), "f1": f1(text, j.answers)}
     if j.answers:
         values |= {

@@ -30,7 +30,7 @@ EVENTS = """Events in this order; each one's data is one line of JSON.
 - `retrieving` {question}
 - `passages` {passages}: what was found, best first
 - `tokens` {text}: what is being written, unchecked: show it as provisional
-- `citations` {text, statements, citations}: the checked answer
+- `citations` {text, short, statements, citations}: the checked answer
 - `done` {answer}: all of it, as without `stream`
 - `error` {type, message, hint}: instead of what would have followed
 """
@@ -96,7 +96,7 @@ async def told(asking: Asking, question: str) -> AsyncIterator[str]:
                     yield event("tokens", {"text": text})
                 case "answer", answer:
                     body = answer.to_dict()
-                    yield event("citations", {k: body[k] for k in ("text", "statements", "citations")})
+                    yield event("citations", {k: body[k] for k in ("text", "short", "statements", "citations")})
                     yield event("done", {"answer": body})
                     return
         yield event("error", stopped().body()["error"])

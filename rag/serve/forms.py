@@ -89,6 +89,11 @@ class StatementOut(BaseModel):
     supported: bool
 
 
+class ShortOut(BaseModel):
+    text: str
+    number: int
+
+
 class AnswerOut(BaseModel):
     question: str
     text: str
@@ -98,6 +103,7 @@ class AnswerOut(BaseModel):
     citations: list[CitationOut]
     passages: list[PassageOut]
     statements: list[StatementOut]
+    short: list[ShortOut] = Field(description="The few words that answer, before the sentences; mostly none")
     generator: str
     timings: dict[str, float]
     tokens: dict[str, int]

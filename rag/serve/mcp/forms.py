@@ -84,8 +84,14 @@ class Near(Place):
     chunk_id: str
 
 
+class Short(BaseModel):
+    text: str
+    number: int = Field(description="Of the passage it stands in.")
+
+
 class AskResult(BaseModel):
     answer: str
+    short: list[Short] = Field(description="The few words that answer, best first, where they could be told.")
     abstained: bool = Field(description="True: the documents hold no answer, as far as could be found.")
     reason: str | None
     confidence: float = Field(description="0 to 1.")
@@ -182,6 +188,7 @@ def asked(answer: Answer) -> AskResult:
     return AskResult.model_validate(
         {
             "answer": answer.text,
+            "short": [{"text": s.text, "number": s.number} for s in answer.short],
             "abstained": answer.abstained,
             "reason": answer.reason,
             "confidence": round(answer.confidence, 4),

@@ -6,6 +6,16 @@ import { opener, show } from "./viewer.js";
 const oneLine = (text) => text.replace(/\s+/gu, " ").trim();
 const where = (c) => ({ source: c.source, page: c.page ?? undefined, line: c.line, start: c.start, end: c.end, quote: c.quote });
 
+// The few words that answer, where the reader found them.
+export function short(answer) {
+  if (!answer.short.length) return null;
+  const parts = answer.short.flatMap((s, i) => {
+    const citation = answer.citations.find((c) => c.number === s.number && oneLine(c.quote) === s.text);
+    return [i ? "; " : "", shown(s.text), " ", citation ? marker(citation) : ""];
+  });
+  return el("p", { class: "answer-text short", dir: "auto" }, parts);
+}
+
 export function statements(answer) {
   const text = el("p", { class: "answer-text", dir: "auto" });
   for (const statement of answer.statements) {

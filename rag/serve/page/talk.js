@@ -1,7 +1,7 @@
 // The conversation: asking, the answer as it is made, stopping, and what was said before.
 
 import { Failure, asJson, events } from "./api.js";
-import { facts, passages, sources, statements } from "./answer.js";
+import { facts, passages, short, sources, statements } from "./answer.js";
 import { $, count, el, note, put, say, shown } from "./dom.js";
 import { opener } from "./viewer.js";
 
@@ -75,7 +75,7 @@ function finish(body, question, answer) {
     const nearest = answer.passages.slice(0, 3).map((p) => el("li", {}, opener({ source: p.source, page: p.page ?? undefined, line: p.line, start: p.start, end: p.end })));
     if (nearest.length) parts.push(el("div", { class: "nearest" }, el("h3", {}, "Nearest places"), el("ul", {}, nearest)));
   } else {
-    parts.push(statements(answer));
+    parts.push(short(answer), statements(answer));
     if (answer.reason) parts.push(el("p", { class: "dim" }, shown(answer.reason)));
     parts.push(sources(answer));
   }
