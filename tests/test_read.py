@@ -110,7 +110,7 @@ def taught(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, P
 
 def test_the_product_computes_what_was_taught(base: Path, taught: tuple[Any, Path]) -> None:
     import torch
-    from model import Batch, best_spans
+    from model import Batch, best_span
 
     torch_reader, file = taught
     reader = PassageReader(base, file)
@@ -119,7 +119,7 @@ def test_the_product_computes_what_was_taught(base: Path, taught: tuple[Any, Pat
     ids = [np.asarray(reader._tokenizer.encode(t, add_special_tokens=False).ids) for t in (question, passage)]
     with torch.inference_mode():
         start, end, judged = torch_reader(Batch.of([(ids[0], ids[1], -1, -1)]))
-    first, last, score = best_spans(start[0].numpy(), end[0].numpy())
+    first, last, score = best_span(start[0].numpy(), end[0].numpy())
     assert reading.answerable == pytest.approx(float(judged[0, 0]), abs=1e-4)
     assert reading.relevance == pytest.approx(float(judged[0, 1]), abs=1e-4)
     assert reading.spans[0].score == pytest.approx(score, abs=1e-4)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from rag.read.spans import best_pairs
+
 CLS, SEP, PAD = 101, 102, 0
 
 
@@ -102,9 +104,7 @@ def loss(
     return weights["span"] * span + weights["answerable"] * there + weights["relevance"] * order
 
 
-def best_spans(start: np.ndarray, end: np.ndarray, longest: int = 30) -> tuple[int, int, float]:
+def best_span(start: np.ndarray, end: np.ndarray) -> tuple[int, int, float]:
     """First and last token of the best span that isn't "nowhere", and by how much it beats that. (length,) each."""
-    sums = start[1:, None] + end[None, 1:]
-    sums = np.where(np.triu(np.ones_like(sums)) - np.triu(np.ones_like(sums), longest) > 0, sums, -np.inf)
-    first, last = np.unravel_index(int(np.argmax(sums)), sums.shape)
-    return int(first) + 1, int(last) + 1, float(sums[first, last] - start[0] - end[0])
+    first, last, score = best_pairs(start[1:], end[1:], 1)[0]
+    return first + 1, last + 1, score - float(start[0] + end[0])

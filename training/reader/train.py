@@ -22,7 +22,7 @@ import torch
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from model import Batch, Reader, best_spans, loss
+from model import Batch, Reader, best_span, loss
 
 from data import HERE, ROOT, Examples
 
@@ -109,7 +109,7 @@ def check(model: Reader, examples: Examples, config: dict, device: str, most: in
         with torch.inference_mode():
             start, end, judged = (o.cpu().numpy() for o in model(batch))
         for row in range(0, len(rows), 2):
-            a, b, _ = best_spans(start[row], end[row])
+            a, b, _ = best_span(start[row], end[row])
             c, d = int(batch.start[row]), int(batch.end[row])
             both = max(0, min(b, d) - max(a, c) + 1)
             f1.append(2 * both / (b - a + d - c + 2))
