@@ -93,3 +93,21 @@ def real_embedder() -> Iterator[Any]:
     embedder = TextEmbedder()
     yield embedder
     embedder.close()
+
+
+@pytest.fixture
+def make_real_rag(docs: Path, index: Path, real_embedder: Any) -> Iterator[Callable[..., Rag]]:
+    """`make_real_rag(parts, **settings)`: a synced Rag with all-MiniLM-L6-v2 and those parts instead of its own; closed
+    at the end."""
+    made: list[Rag] = []
+
+    def make(parts: dict[str, Any], docs: Path = docs, index: Path = index, **settings: Any) -> Rag:
+        made.append(Rag.open(docs=docs, store__path=index, **settings))
+        made[-1]._parts.update(embedder=real_embedder, **parts)
+        made[-1].sync()
+        return made[-1]
+
+    yield make
+    for rag in made:
+        rag._parts.pop("embedder")  # the session's own
+        rag.close()

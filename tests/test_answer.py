@@ -63,21 +63,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def answering(folder: Path, real_embedder: Any) -> Iterator[Callable[..., Rag]]:
-    made: list[Rag] = []
-
+def answering(folder: Path, make_real_rag: Callable[..., Rag]) -> Callable[..., Rag]:
     def make(generator: Any = None, **settings: Any) -> Rag:
-        rag = Rag.open(docs=folder, store__path=folder.parent / "index", **settings)
-        rag._parts["embedder"] = real_embedder
-        rag._parts["generator"] = generator
-        rag.sync()
-        made.append(rag)
-        return rag
+        return make_real_rag({"generator": generator}, folder, folder.parent / "index", **settings)
 
-    yield make
-    for rag in made:
-        rag._parts.pop("embedder")  # the session's own
-        rag.close()
+    return make
 
 
 # ---- extractive ----------------------------------------------------------------------------------------------------

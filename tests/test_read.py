@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -325,25 +325,16 @@ def test_a_question_for_several(question: str, several: bool) -> None:
 
 
 @pytest.fixture
-def answering(docs: Path, index: Path, real_embedder: Any) -> Iterator[Callable[..., Rag]]:
+def answering(docs: Path, make_real_rag: Callable[..., Rag]) -> Callable[..., Rag]:
     (docs / "notes.txt").write_text(
         "Backups run every night at 02:30. They are kept for 35 days in the Lisbon archive.\n"
         "Maria Keller wrote the restore guide in 2019.\n"
     )
-    made: list[Rag] = []
 
     def make(reader: Any, **settings: Any) -> Rag:
-        rag = Rag.open(docs=docs, store__path=index, **{"generate__reader": "builtin", **settings})
-        rag._parts["embedder"] = real_embedder
-        rag._parts["passage_reader"] = reader
-        rag.sync()
-        made.append(rag)
-        return rag
+        return make_real_rag({"passage_reader": reader}, **{"generate__reader": "builtin", **settings})
 
-    yield make
-    for rag in made:
-        rag._parts.pop("embedder")
-        rag.close()
+    return make
 
 
 def test_a_short_answer_then_its_sentence(answering: Callable[..., Rag]) -> None:
