@@ -7,7 +7,6 @@ stands for `${` itself. Environment and flags hold text: `null`, `[a, b]` or `a,
 
 from __future__ import annotations
 
-from rag.config.machine import cores
 from rag.config.reading import apply_settings, dump_config, load_config, packaged
 from rag.config.sections import (
     AnswerSection,
@@ -40,7 +39,6 @@ __all__ = [
     "Split",
     "Store",
     "apply_settings",
-    "cores",
     "dump_config",
     "load_config",
     "packaged",

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag.bert import Bert, Shape, read_weights
-from rag.config import Embed, cores
+from rag.config import Embed
 from rag.embed.resolve import ResolvedModel, resolve_model
 from rag.errors import ModelMismatch, ModelNotFound
+from rag.machine import cores
 from rag.tokens import HFTokenizer
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
-from rag.config import cores
 from rag.errors import DocumentError
 from rag.load import ISOLATED, kind_of, load_file
 from rag.load.child import loaded, receive, send
+from rag.machine import cores
 from rag.types import Source
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag.bert import Bert, Shape, read_weights
-from rag.config import cores
 from rag.errors import ModelMismatch, ModelNotFound
+from rag.machine import cores
 from rag.read.spans import best_pairs, in_passage
 from rag.tokens import HFTokenizer
 from rag.types import FoundSpan, Reading

@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from rag.build import Rag
-from rag.config import Serve, cores
+from rag.config import Serve
 from rag.errors import RagError
+from rag.machine import cores
 from rag.serve.metrics import Metrics
 from rag.serve.pages import Drawing
 from rag.serve.problems import Problem

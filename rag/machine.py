@@ -1,4 +1,4 @@
-"""What a setting of 0 stands for on this machine."""
+"""What this machine has for us. Standard library only: the parsing workers import it."""
 
 from __future__ import annotations
 
