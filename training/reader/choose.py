@@ -13,6 +13,7 @@ import argparse
 import sys
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import yaml
@@ -25,6 +26,7 @@ from extractive import load
 from rag.answer import evidence
 from rag.evaluate.answers import exact_match, f1
 from rag.generate import extractive, short
+from rag.read import WEIGHTS, PassageReader
 from rag.read.rerank import sigmoid
 
 HERE = Path(__file__).resolve().parent
@@ -53,6 +55,32 @@ def reranked(row, weight: float) -> list[int]:
     return list(np.argsort(-np.asarray(score), kind="stable"))
 
 
+def gold(rag, questions, paragraphs, files) -> None:
+    """Given the right paragraph: F1 and EM of the best span, for each file of weights."""
+    for file in files:
+        reader = PassageReader(rag.passage_reader.base, file)
+        scores = []
+        for q in questions:
+            text = paragraphs[q["paragraph"]]
+            (reading,) = reader.read(q["question"], [text])
+            said = reading.spans[0].span.cut(text) if reading.spans else ""
+            scores.append((f1(said, q["answers"]), exact_match(said, q["answers"])))
+        found = " / ".join(f"{100 * m:.1f}" for m in np.mean(scores, axis=0))
+        print(f"{file.name}, {file.stat().st_size / 1e6:.1f} MB: F1 / EM {found} of {len(scores)}", flush=True)
+
+
+def least(rows) -> None:
+    """What a lower bound of showing a short answer gains, and what it shows where nothing answers."""
+    for bound in (0, -2, -4, -6, -99):
+        with patch.multiple(short, LEAST=bound):
+            said = [(answer(r, 0.0), r) for r in rows]
+        there = [(s, r) for s, r in said if r["answerable"]]
+        right = 100 * np.mean([f1(s, r["answers"]) for s, r in there])
+        given, falsely = (100 * np.mean([bool(s) for s, r in said if r["answerable"] is a]) for a in (True, False))
+        print(f"LEAST {bound}: F1 {right:.1f} of {len(there)}, shown for {given:.0f} % of them, ", end="")
+        print(f"for {falsely:.0f} % of the {len(said) - len(there)} unanswerable")
+
+
 def rerank_weights(rows) -> float:
     there = [r for r in rows if r["answerable"]]
     figures = {}
@@ -69,8 +97,8 @@ def short_weights(rows, weight: float) -> None:
     for order in {0.0, weight}:
         best = []
         for a, b, c in product((0.0, 0.5, 1.0), (0.0, 0.5, 1.0, 2.0), (0.0, 4.0, 8.0)):
-            short.ANSWERABLE, short.RELEVANCE, short.RETRIEVAL = a, b, c
-            said = [answer(r, order) for r in there]
+            with patch.multiple(short, ANSWERABLE=a, RELEVANCE=b, RETRIEVAL=c):
+                said = [answer(r, order) for r in there]
             pairs = [(s, r["answers"]) for s, r in zip(said, there, strict=True)]
             figures = [np.mean([measure(*pair) for pair in pairs]) for measure in (f1, exact_match)]
             best.append((*(round(100 * f, 1) for f in figures), a, b, c))
@@ -93,7 +121,6 @@ def confidence(rag, questions, held_out) -> None:
     rows = []
     for q in questions:
         found = rag.retrieve(q["question"])
-        rag.passage_reader.forget()
         e = evidence.measure(found, rag.reader, rag.embedder.passage_vectors, rag.passage_reader.read)
         shown = [p.candidate.text for p in extractive.pick(e.candidates, e.scores, 1)]
         shown += [s.text for s in short.short_answers(q["question"], found.passages, e.readings)]
@@ -118,6 +145,7 @@ def confidence(rag, questions, held_out) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=400)
+    parser.add_argument("--weights", type=Path, nargs="*", default=[WEIGHTS], help="files to compare on the paragraph")
     args = parser.parse_args()
     begins = yaml.safe_load((HERE / "reader.yaml").read_text(encoding="utf-8"))["aside"]["from"]
     paragraphs, questions = load()
@@ -127,7 +155,10 @@ def main() -> None:
     mine = [q for q in questions if q["paragraph"] >= first]
     chosen = np.random.default_rng(0).choice(len(mine), min(args.questions, len(mine)), replace=False)
     with open_rag(folder) as rag:
-        rows = collect(rag, [mine[i] for i in sorted(chosen)], held_out)
+        asked = [mine[i] for i in sorted(chosen)]
+        gold(rag, asked, paragraphs, args.weights)
+        rows = collect(rag, asked, held_out)
+        least(rows)
         short_weights(rows, rerank_weights(rows))
         chosen = np.random.default_rng(1).choice(len(mine), min(4 * args.questions, len(mine)), replace=False)
         confidence(rag, [mine[i] for i in sorted(chosen)], held_out)
