@@ -27,6 +27,7 @@ from rag.tokens import TiktokenTokenizer
 from rag.types import Span
 
 K = 5
+PRECISION = "float32"  # `auto` would differ between machines; an embedder knows its own only once it has computed
 PUBLISHED = {  # kind, size, overlap -> recall, precision, precision_omega, IoU; mean size where it varies
     ("recursive", 250, 125): (78.7, 4.9, 21.9, 4.9, 180),
     ("token", 250, 125): (82.4, 3.6, 11.4, 3.5, None),
@@ -45,7 +46,7 @@ class Vectors:
     """Embeds each text once, also across runs."""
 
     def __init__(self, embedder: TextEmbedder) -> None:
-        self.embedder, self.file = embedder, WORK / f"chroma-vectors-{embedder.precision}.npz"
+        self.embedder, self.file = embedder, WORK / f"chroma-vectors-{PRECISION}.npz"
         self.known: dict[str, Any] = {}
         if self.file.exists():
             kept = np.load(self.file)
@@ -106,7 +107,7 @@ def measured(
 def through_rag(kind: str, size: int, overlap: int, asked: Asked, texts: dict[str, str], count: Any) -> dict[str, Any]:
     folder = folder_of("chroma-chunking", {f"{n}.txt": t for n, t in texts.items()})  # txt: offsets are in plain text
     settings = {"kind": OURS[kind], "max_tokens": size - SPECIAL_TOKENS, "overlap_tokens": overlap}
-    options = {f"split__{key}": value for key, value in settings.items()} | {"embed__precision": "float32"}
+    options = {f"split__{key}": value for key, value in settings.items()} | {"embed__precision": PRECISION}
     index = "-".join(["table", *map(str, settings.values())])
     with open_rag(folder, index, **options) as rag:
         spans = {}
@@ -133,7 +134,7 @@ def main() -> None:
     wanted = parser.parse_args().rows.split(",")
     need(SET)
     asked, texts = questions(), corpora()
-    embedder = TextEmbedder(Embed(precision="float32"))
+    embedder = TextEmbedder(Embed(precision=PRECISION))
     embed, count = Vectors(embedder), embedder.tokenizer.count
     table: dict[str, Any] = {}
     for (kind, size, overlap), published in PUBLISHED.items():
