@@ -16,6 +16,7 @@
     │   ├── IndexMissing     nothing was synced yet
     │   └── IndexDamaged     a file of the index is unreadable
     ├── QueryError           a question, filter or number that can't be worked with
+    ├── VectorError          vectors that can't be compared: other dimensions, NaN, zeros
     ├── JudgementError       a set of judged questions is wrong: names file, line and field
     └── GenerationError      the generator failed
         ├── ContextOverflow  the prompt is longer than the model's window
@@ -100,6 +101,10 @@ class IndexDamaged(StoreError):
 
 
 class QueryError(RagError):
+    pass
+
+
+class VectorError(RagError):
     pass
 
 

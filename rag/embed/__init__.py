@@ -1,6 +1,7 @@
 """Text -> vectors.
 
     resolve.py   model name -> a folder with weights: installed package, path or hub; hashes checked
+    similarity.py  cosine, dot, Euclidean, Manhattan, over all pairs
     text.py      TextEmbedder: tokenise, sort, pack, run, and what a vector means (the fingerprint)
 
 `TextEmbedder` has LangChain's `embed_query` and `embed_documents`; `rag.langchain.RagEmbeddings` is the same as a
