@@ -20,7 +20,7 @@ import rag
 from rag.cli import app, show
 
 COMMANDS = ["ask", "search", "chat", "prompt", "sync", "status", "list", "get", "config"]
-COMMANDS += ["compare", "similar", "evaluate", "calibrate", "sweep", "questions", "mcp", "serve"]
+COMMANDS += ["compare", "similar", "embed", "tokens", "evaluate", "calibrate", "sweep", "questions", "mcp", "serve"]
 
 
 @pytest.fixture(scope="module")

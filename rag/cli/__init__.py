@@ -9,7 +9,7 @@ Each command imports what it needs when it runs: `rag --help` loads neither a mo
     measure.py   evaluate and calibrate
     mcp.py       the server for agent programs
     serve.py     the server for people and programs
-    vectors.py   compare and similar
+    vectors.py   compare, similar, embed and tokens
 """
 
 from __future__ import annotations
@@ -318,6 +318,8 @@ def config(
 
 app.add_command(vectors.compare)
 app.add_command(vectors.similar)
+app.add_command(vectors.embed)
+app.add_command(vectors.tokens)
 app.add_command(measure.evaluate)
 app.add_command(measure.calibrate)
 app.add_command(sweep.sweep)

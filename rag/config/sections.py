@@ -62,7 +62,7 @@ class Embed(Section):
 
 
 class Images(Section):
-    """Pictures in the folder. `descriptor` compares looks, needs no weights and knows nothing of meaning."""
+    """Vectors of pictures. `descriptor` compares looks, needs no weights and knows nothing of meaning."""
 
     kind: Literal["none", "descriptor", "clip", "vision"] = "descriptor"
     model: str | None = None  # clip: None means openai/clip-vit-base-patch32; vision: a ResNet, ViT or their like
@@ -78,7 +78,7 @@ class Images(Section):
 
 
 class Audio(Section):
-    """Recordings in the folder. `descriptor` compares sound, needs no weights and knows nothing of meaning."""
+    """Vectors of recordings. `descriptor` compares sound, needs no weights and knows nothing of meaning."""
 
     kind: Literal["none", "descriptor", "wav2vec2"] = "descriptor"
     model: str | None = None  # wav2vec2: None means facebook/wav2vec2-base-960h

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CLIP = "openai/clip-vit-base-patch32"
 WORDS_NEED_CLIP = (
-    f"set images.kind: clip and run `rag sync --reindex`; its weights come from the hub ({DEFAULT_CLIP}) or from "
-    "a folder that images.model names"
+    f"set images.kind: clip; its weights come from the hub ({DEFAULT_CLIP}) or from a folder that images.model names"
 )
 SLIMMEST = 8  # the longer side is at most so many times the shorter one when a model sees it: what is cut off at both
 # ends is outside the square that its processor keeps, which would first enlarge a thread of pixels to gigabytes

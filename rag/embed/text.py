@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
 
 from rag.bert import Bert, Shape, read_weights
 from rag.config import Embed
 from rag.embed.resolve import ResolvedModel, resolve_model
-from rag.errors import ModelMismatch, ModelNotFound
+from rag.errors import ModelMismatch, ModelNotFound, QueryError
 from rag.machine import cores
 from rag.tokens import HFTokenizer
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 NUMPY_TOKENS = 3000  # up to so many tokens the numpy pass is done before torch has been imported
 CALIBRATE_TOKENS = 2000  # a job smaller than this isn't worth comparing precisions for
 QUERIES = 1024  # vectors of questions that are kept: 1.5 MB at 384 dimensions
+Pooling = Literal["mean", "cls", "max"]
 Progress = Callable[[int], None]  # called with the number of tokens just embedded
 
 
@@ -168,11 +169,53 @@ class TextEmbedder:
         vectors: list[list[float]] = self.passage_vectors(texts).tolist()
         return vectors
 
+    def token_vectors(self, texts: Sequence[str]) -> list[Floats]:
+        """The last layer's state of each token, the model's special ones included: (tokens, dimension) float32 a text.
+
+        Raises QueryError for a text of more tokens than the model reads at once: the states of a window don't know the
+        window before.
+        """
+        encoded = self.tokenizer.encode_batch(texts)
+        for text, ids in zip(texts, encoded, strict=True):
+            if len(ids) > self.limit:
+                raise QueryError(
+                    f"{text[:30]!r}… has {len(ids):,} tokens, {self.model.name} reads {self.limit} at once",
+                    "take sentences or shorter texts",
+                )
+        return self._states(encoded)
+
+    def pooled_vectors(self, texts: Sequence[str], pooling: Pooling) -> Floats:
+        """(len(texts), dimension) float32: the tokens' states summed up in another way than the model's own, scaled to
+        length 1 where the model does that. The first token is the one that `cls` takes."""
+
+        def run(windows: list[list[int]]) -> Floats:
+            return np.stack([_pool(states, pooling) for states in self._states(windows)])
+
+        found = self._merged(texts, run)
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12) if self._normalise else found
+
+    def _states(self, windows: list[list[int]]) -> list[Floats]:
+        if self._bert is not None:
+            return [np.ascontiguousarray(s.T) for s in self._bert.states(windows, threads=self._threads)]
+        import torch
+
+        st = self._sentence_transformer
+        with self._lock, torch.inference_mode():  # one at a time: nothing is padded, so nothing has to be masked
+            out = []
+            for window in windows:
+                ids = torch.tensor([window], device=st.device)
+                features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+                out.append(st[0](features)["token_embeddings"][0].float().cpu().numpy())
+        return out
+
     def _vectors(self, texts: Sequence[str], progress: Progress | None, light: bool = False) -> Floats:
+        return self._merged(texts, lambda windows: self._run(windows, progress, light))
+
+    def _merged(self, texts: Sequence[str], run: Callable[[list[list[int]]], Floats]) -> Floats:
         if not texts:
             return np.empty((0, self.dimension), np.float32)
         windows, owner = self._windows(self.tokenizer.encode_batch(texts))
-        vectors = self._run(windows, progress, light)
+        vectors = run(windows)
         if len(windows) == len(texts):
             return vectors
         # A text longer than the model reads: the mean of its windows, each weighted by its tokens. Nothing is cut.
@@ -181,6 +224,8 @@ class TextEmbedder:
         np.add.at(merged, owner, vectors * weights[:, None])
         if self._normalise:
             merged /= np.maximum(np.linalg.norm(merged, axis=1, keepdims=True), 1e-12)
+        else:
+            merged /= np.bincount(owner, weights).astype(np.float32)[:, None]
         return merged
 
     def _windows(self, encoded: list[list[int]]) -> tuple[list[list[int]], list[int]]:
@@ -302,6 +347,19 @@ class TextEmbedder:
             if self._pool is not None:
                 self._pool.shutdown(cancel_futures=True)
                 self._pool = None
+
+
+def _pool(states: Floats, pooling: Pooling) -> Floats:
+    """(tokens, dimension) -> (dimension,)"""
+    match pooling:
+        case "mean":
+            return np.asarray(states.mean(axis=0))
+        case "max":
+            return np.asarray(states.max(axis=0))
+        case "cls":
+            return np.asarray(states[0])
+        case _:
+            assert_never(pooling)
 
 
 def _single_threaded_pool(size: int) -> ThreadPoolExecutor:
