@@ -7,7 +7,7 @@
     blocks.py     headings, paragraphs, tables, code -> Markdown text and its map of headings
     text.py       .txt and its like, source code
     markdown.py   .md            html.py   .html, main text only
-    pdf.py        .pdf           docx.py   .docx
+    pdf/          .pdf           docx.py   .docx
     worker.py     LoaderPool: ISOLATED kinds are parsed in processes, with limits on time and memory
     child.py      what runs in such a process
 
@@ -37,7 +37,7 @@ from rag.types import Source
 if TYPE_CHECKING:  # the loaders only read its numbers; pydantic stays out of the import
     from rag.config import Load
 
-LOADER_VERSION = 1  # raise it when a loader gives another text for the same bytes: files are then read again
+LOADER_VERSION = 2  # raise it when a loader gives another text for the same bytes: files are then read again
 
 Kind = Literal["text", "md", "html", "pdf", "docx", "code"]
 

@@ -125,7 +125,9 @@ class Sync:
         self.writer.check_settings(self.embedder.fingerprint, self._splitting, reindex)
         load = self.config.load
         self._fingerprint = json.dumps(self.embedder.fingerprint, sort_keys=True)
-        settings = json.dumps([self._fingerprint, self._splitting, load.max_pages, load.max_chars], sort_keys=True)
+        settings = json.dumps(
+            [self._fingerprint, self._splitting, load.max_pages, load.max_chars, load.pdf], sort_keys=True
+        )
         self._settings = hashlib.blake2b(settings.encode(), digest_size=16).hexdigest()
         limits = {**load.model_dump(mode="json", exclude={"workers"}), "loader": LOADER_VERSION}
         self._retry = reindex or self.catalog.meta("limits") != limits  # what failed may succeed now
