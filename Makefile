@@ -4,7 +4,8 @@ Q ?= What does cosine similarity measure?
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: ask test check lint types imports soak bench install dev clean documents
+S ?= 600
+.PHONY: ask test check lint types imports soak fuzz bench install dev clean documents
 
 ask: .venv/.installed  ## answer Q from data/documents
 	@$(BIN)/rag ask "$(Q)" --docs data/documents
@@ -42,6 +43,9 @@ imports: .venv/.dev
 
 soak: .venv/.dev  ## the same tests, longer: kills, state machines, properties
 	RAG_SOAK=1 $(BIN)/python -m pytest -m "slow or not slow" --timeout 3600
+
+fuzz: .venv/.dev  ## mutated files through each loader, S seconds per kind
+	$(BIN)/python tests/fuzz/run.py --seconds $(S)
 
 bench: .venv/.dev  ## every figure of docs/results.md that needs no training data
 	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

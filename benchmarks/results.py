@@ -164,6 +164,27 @@ def _sec(r: dict[str, Any]) -> list[Row]:
     ]
 
 
+def _pdf_engines(r: dict[str, Any]) -> list[Row]:
+    if "questions" in r:
+        told = {k: v for k, v in r.items() if isinstance(v, dict)}
+        return [(f"{engine}: {k}", str(v), "") for engine, figures in told.items() for k, v in figures.items()]
+    rows: list[Row] = []
+    for name in ("sec-10-q", "pdf-samples"):
+        v = r[name]
+        speed = v["pages/s of CPU"]
+        held = f"pypdf {speed['pypdf']}: {v['times as fast']} times as fast"
+        rows.append((f"{name}: pypdfium2, pages per second of CPU", str(speed["pypdfium2"]), held))
+        rows.append((f"{name}: word F1 between them", str(v["word F1 between them"]), f"{v['files']} files"))
+        joined = [v[engine]["words joined"] for engine in ("pypdfium2", "pypdf")]
+        rows.append((f"{name}: words run together by pypdfium2", str(joined[0]), f"pypdf {joined[1]}"))
+        refused = [len(v["can't be opened"][engine]) for engine in ("pypdfium2", "pypdf")]
+        rows.append((f"{name}: files that pypdfium2 can't open", str(refused[0]), f"pypdf {refused[1]}"))
+    for name, v in r["against the text"].items():
+        if isinstance(v, dict):
+            rows.append((f"printed, {name}", ", ".join(f"{k} {x}" for k, x in v.items()), ""))
+    return rows
+
+
 def _latency(r: dict[str, Any]) -> list[Row]:
     rows = [
         ("warm search, p50 / p95", f"{r['ms']['search']['p50']} / {r['ms']['search']['p95']} ms", "p50 <= 10 ms wanted")
@@ -223,6 +244,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("omega", "Chroma's precision_omega, without a model", _omega),
     ("embedding", "Embedding 3,000 chunks", _embedding),
     ("sec-10-q", "Sync of 20 quarterly reports (PDF)", _sec),
+    ("pdf-engines", "PDF: pypdfium2 and pypdf", _pdf_engines),
     ("search-latency", "Warm search", _latency),
     ("serve-latency", "What HTTP costs", _serve),
     ("cold-start", "Cold start", _cold),

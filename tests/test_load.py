@@ -7,8 +7,10 @@ import io
 import json
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import run
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +21,7 @@ from rag.errors import DocumentError, EmptyError, UnsupportedError
 from rag.load import ISOLATED, KINDS, kind_of, load_file
 from rag.load.blocks import Blocks
 from rag.load.decode import clean, decode
-from rag.load.pdf import flow
+from rag.load.pdf.flow import Line, flow
 from rag.types import Source, label
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -325,12 +327,17 @@ def pdf(*pages: list[str], title: str | None = None, outline: dict[int, str] | N
     return out.getvalue()
 
 
-def test_pdf_pages_title_and_outline(tmp_path: Path) -> None:
+ENGINES = [Load(pdf="pypdfium2"), Load(pdf="pypdf")]
+both_engines = pytest.mark.parametrize("config", ENGINES, ids=["pypdfium2", "pypdf"])
+
+
+@both_engines
+def test_pdf_pages_title_and_outline(tmp_path: Path, config: Load) -> None:
     data = pdf(
         ["Handbook"], ["Refunds", "Money comes back."], ["Third page."],
         title="The Handbook", outline={1: "Refunds", 2: "Not on that page"},
     )  # fmt: skip
-    source = load(put(tmp_path, "handbook.pdf", data))
+    source = load(put(tmp_path, "handbook.pdf", data), config)
     assert source.text == "Handbook\n\nRefunds\nMoney comes back.\n\nThird page."
     assert [source.text[a:][:5] for a in source.pages] == ["Handb", "Refun", "Third"]
     assert where(source, "Third") == "handbook.pdf, page 3"
@@ -345,27 +352,29 @@ def test_pdf_titles_that_are_none(tmp_path: Path, title: str) -> None:
     assert load(put(tmp_path, "a.pdf", pdf(["x y"], title=title))).title is None
 
 
-def test_pdf_scanned_pages_are_named_and_blank_ones_not(tmp_path: Path) -> None:
+@both_engines
+def test_pdf_scanned_pages_are_named_and_blank_ones_not(tmp_path: Path, config: Load) -> None:
     drawing = ["[drawing]"]
-    source = load(put(tmp_path, "a.pdf", pdf(["One"], drawing, drawing, ["Four"], drawing, ["Six"])))
+    source = load(put(tmp_path, "a.pdf", pdf(["One"], drawing, drawing, ["Four"], drawing, ["Six"])), config)
     assert source.warnings == ("pages 2-3, 5: no text, scanned?",)
     assert len(source.pages) == 6
     assert [source.page_at(source.text.index(w)) for w in ("One", "Four", "Six")] == [1, 4, 6]
     with pytest.raises(EmptyError, match=r"no text on any of 2 pages, scanned\?"):
-        load(put(tmp_path, "b.pdf", pdf(drawing, drawing)))
+        load(put(tmp_path, "b.pdf", pdf(drawing, drawing)), config)
 
 
 @pytest.mark.parametrize("algorithm", ["RC4-128", "AES-256"])
-def test_pdf_encryption(tmp_path: Path, algorithm: str) -> None:
+@both_engines
+def test_pdf_encryption(tmp_path: Path, algorithm: str, config: Load) -> None:
     import pypdf
 
     for password in ("", "secret"):
         writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf(["Hidden words"])))
         writer.encrypt(password, "owner", algorithm=algorithm)
         writer.write(tmp_path / f"{password or 'open'}.pdf")
-    assert load(tmp_path / "open.pdf").text == "Hidden words"
+    assert load(tmp_path / "open.pdf", config).text == "Hidden words"
     with pytest.raises(DocumentError, match="encrypted, needs a password"):
-        load(tmp_path / "secret.pdf")
+        load(tmp_path / "secret.pdf", config)
 
 
 def test_pdf_caps_name_what_was_left_out(tmp_path: Path) -> None:
@@ -377,25 +386,57 @@ def test_pdf_caps_name_what_was_left_out(tmp_path: Path) -> None:
 
 
 def test_pdf_bad_page_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pypdf
+    from rag.load.pdf import by_pypdf, by_pypdfium2
 
     path = put(tmp_path, "a.pdf", pdf(["One"], ["Two"], ["Three"]))
-    extract = pypdf.PageObject.extract_text
+    modules = {"pypdf": by_pypdf, "pypdfium2": by_pypdfium2}
+    real = {name: module.Opened.lines for name, module in modules.items()}
 
-    def fails(bad: set[int]) -> None:
-        def extract_text(self: pypdf.PageObject) -> str:
-            if self.page_number in bad:
-                raise pypdf.errors.LimitReachedError("bomb")
-            return extract(self)
+    def fails(engine: str, *bad: int) -> None:
+        def lines(self: Any, number: int) -> list[Line]:
+            if number in bad:
+                raise OverflowError("bomb")
+            return real[engine](self, number)
 
-        monkeypatch.setattr(pypdf.PageObject, "extract_text", extract_text)
+        monkeypatch.setattr(modules[engine].Opened, "lines", lines)
 
-    fails({1})
-    source = load(path)
-    assert source.warnings == ("page 2: can't be read: LimitReachedError: bomb",)
-    assert where(source, "Three") == "a.pdf, page 3"
-    fails({0, 1, 2})
-    with pytest.raises(DocumentError, match="none of 3 pages can be read: LimitReachedError: bomb"):
+    for engine, other in (("pypdf", "pypdfium2"), ("pypdfium2", "pypdf")):
+        config = Load.model_validate({"pdf": engine})
+        fails(other)
+        fails(engine, 1)
+        source = load(path, config)
+        assert source.warnings == (f"page 2: read by {other}, {engine} can't: OverflowError: bomb",)
+        assert [where(source, w) for w in ("One", "Two", "Three")] == [f"a.pdf, page {n}" for n in (1, 2, 3)]
+        fails(other, 0, 1)
+        source = load(path, config)
+        assert source.warnings == ("page 2: can't be read: OverflowError: bomb",)
+        assert where(source, "Three") == "a.pdf, page 3"
+        fails(engine, 0, 1, 2)
+        fails(other, 0, 1, 2)
+        with pytest.raises(DocumentError, match="none of 3 pages can be read: OverflowError: bomb"):
+            load(path, config)
+
+
+def test_pdf_that_one_engine_cant_open_is_read_by_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pypdf
+    import pypdfium2
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("no")
+
+    path = put(tmp_path, "a.pdf", pdf(["Some words"], title="The title"))
+    for module, name, engine, other in (
+        (pypdfium2, "PdfDocument", "pypdfium2", "pypdf"),
+        (pypdf, "PdfReader", "pypdf", "pypdfium2"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, refuse)
+            source = load(path, Load.model_validate({"pdf": engine}))
+        assert (source.text, source.title) == ("Some words", "The title")
+        assert source.warnings == (f"read by {other}, {engine} can't open it: ValueError: no",)
+    monkeypatch.setattr(pypdfium2, "PdfDocument", refuse)
+    monkeypatch.setattr(pypdf, "PdfReader", refuse)
+    with pytest.raises(DocumentError, match="can't be read as pdf: ValueError: no"):
         load(path)
 
 
@@ -407,8 +448,12 @@ def test_pdf_truncated_or_garbled_never_escapes(tmp_path: Path) -> None:
                 load(put(tmp_path, "a.pdf", broken))
 
 
+def join(pages: Sequence[Sequence[str]]) -> tuple[str, tuple[int, ...]]:
+    return flow([[Line(line) for line in page] for page in pages])
+
+
 def test_lines_of_a_paragraph_read_on() -> None:
-    text, starts = flow(
+    text, starts = join(
         [
             [
                 "Refund policy",
@@ -438,17 +483,63 @@ def test_lines_of_a_paragraph_read_on() -> None:
     assert starts == (0, text.index("onto"), text.index("onto"))
 
 
+def test_a_line_that_stands_apart_begins_a_paragraph() -> None:
+    full = "A line that is as wide as the page it stands on, and ends without a full stop"
+    page = [
+        Line("Apart", True),
+        Line("Below it"),
+        Line(full, True),
+        Line("New York", True),
+        Line("in small letters", True),
+    ]
+    assert flow([[Line(full), *page]])[0] == f"{full}\n\nApart\nBelow it\n\n{full}\n\nNew York\n\nin small letters"
+    assert flow([[Line(full), Line("goes on", True)]])[0] == f"{full} goes on"  # small letters are believed more
+    wide = "Instruments that are as wide as this page is and that are of the kind called non-"
+    assert join([[wide, "AWS and 13a-", "15(f)"]])[0] == f"{wide}AWS and 13a-\n15(f)"
+
+
+def test_pdf_headings_stand_apart_by_space_and_by_type(tmp_path: Path) -> None:
+    from reportlab.pdfgen.canvas import Canvas
+
+    out = io.BytesIO()
+    canvas = Canvas(out)
+
+    def put_line(y: float, text: str, size: float = 10, font: str = "Helvetica") -> None:
+        canvas.setFont(font, size)
+        canvas.drawString(50, y, text)
+
+    put_line(800, "Note 3 Segment Information", 14)
+    put_line(786, "The segments are as follows \U0001f600 in this filing and in the one before it, too", 10)
+    put_line(774, "Their number is small. All of them are named in the table that comes below", 10)
+    put_line(750, "Another paragraph begins here. It is short.")
+    put_line(738, "Bold heading", font="Helvetica-Bold")
+    put_line(726, "Text below the bold heading.")
+    for n in range(4):
+        put_line(700 - 12 * n, f"Row {n} {n * 7} {n * 11}", font="Helvetica-Bold" if n == 1 else "Helvetica")
+    canvas.save()
+    text = load(put(tmp_path, "a.pdf", out.getvalue())).text
+    paragraphs = text.split("\n\n")
+    assert paragraphs[0] == "Note 3 Segment Information"
+    assert paragraphs[1].startswith("The segments are")
+    assert paragraphs[1].endswith("below")
+    assert paragraphs[2:] == [
+        "Another paragraph begins here. It is short.\nBold heading",
+        "Text below the bold heading.",
+        "Row 0 0 0\nRow 1 7 11\nRow 2 14 22\nRow 3 21 33",
+    ]
+
+
 def test_repeated_head_and_foot_lines_stay_once() -> None:
     body = ["alpha", "beta", "gamma", "delta"]
     pages = [["ACME Handbook", f"All about {word}.", "It ends.", f"ACME | page {n + 7}"] for n, word in enumerate(body)]
-    text, _ = flow(pages)
+    text, _ = join(pages)
     assert text.count("ACME Handbook") == text.count("ACME | page") == 1
     assert all(f"All about {word}." in text for word in body)
-    numbers, _ = flow([[f"Words on {word}.", f"More {word}.", str(n)] for n, word in enumerate(body)])
+    numbers, _ = join([[f"Words on {word}.", f"More {word}.", str(n)] for n, word in enumerate(body)])
     assert numbers == "\n\n".join(f"Words on {word}.\nMore {word}." for word in body)
-    same, _ = flow([["Only line"]] * 4)  # nothing would be left of those pages
+    same, _ = join([["Only line"]] * 4)  # nothing would be left of those pages
     assert same.count("Only line") == 4
-    sums, _ = flow([["Invoice", "Total", f"{n * n}"] for n in range(5, 9)])  # numbers that don't count pages
+    sums, _ = join([["Invoice", "Total", f"{n * n}"] for n in range(5, 9)])  # numbers that don't count pages
     assert all(str(n * n) in sums for n in range(5, 9))
 
 
@@ -457,7 +548,7 @@ def test_repeated_head_and_foot_lines_stay_once() -> None:
 )
 def test_flow_keeps_pages_in_order(raw: list[list[str]]) -> None:
     pages = [[" ".join(line.split()) for line in page if line.split()] for page in raw] or [[]]
-    text, starts = flow(pages)
+    text, starts = join(pages)
     assert len(starts) == len(pages)
     assert list(starts) == sorted(starts)
     assert starts[0] == 0

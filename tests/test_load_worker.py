@@ -230,7 +230,7 @@ def test_every_sample_pdf_ends_in_one_outcome() -> None:
     assert errors == {
         "005": "encrypted, needs a password",
         "007": "no text on any of 1 pages, scanned?",
-        "017": "can't be read as pdf: PdfReadError: Invalid object in /Pages",
+        "017": "can't be read as pdf: PdfiumError: Failed to load document (PDFium: Data format error).",
         "019": "no text on any of 1 pages, scanned?",
         "023": "no text on any of 1 pages, scanned?",
     }

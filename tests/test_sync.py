@@ -262,15 +262,15 @@ def test_a_file_that_cannot_be_opened_fails_and_comes_back(
     three: Rag, docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(docs, a="Apples, longer now.")
-    original = Path.open
+    original = os.open
 
-    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
-        if path.name == "a.txt":
+    def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
+        if Path(path).name == "a.txt":
             raise PermissionError(13, "Permission denied")
         return original(path, *arguments, **options)
 
     with monkeypatch.context() as patch:  # the tests may run as root, whom no permission stops
-        patch.setattr(Path, "open", refuse)
+        patch.setattr(os, "open", refuse)
         report = three.sync()
     assert outcomes(report)["a.txt"] == "failed"
     assert reason(report, "a.txt") == "can't be read: Permission denied"
@@ -315,6 +315,34 @@ def test_a_file_that_changes_while_it_is_read(three: Rag, docs: Path, monkeypatc
     assert outcomes(report)["d.txt"] == "failed"
     assert "changed while it was read" in reason(report, "d.txt")
     assert outcomes(three.sync())["d.txt"] == "indexed"
+
+
+def test_files_that_become_something_else_between_the_scan_and_the_reading(
+    rag: Rag, docs: Path, tmp_path: Path
+) -> None:
+    """None of them blocks, none is read as what it isn't, and each has one outcome."""
+    write(
+        docs, gone="Apples.", pipe="Apples.", device="Apples.", folder="Apples.", stays="Apples in the one that stays."
+    )
+
+    def change(event: dict[str, Any]) -> None:
+        if event["event"] != "scan":
+            return
+        for name in ("gone", "pipe", "device", "folder"):
+            (docs / f"{name}.txt").unlink()
+        os.mkfifo(docs / "pipe.txt")
+        (docs / "device.txt").symlink_to("/dev/zero")
+        (docs / "folder.txt").mkdir()
+
+    report = rag.sync(listener=change)
+    assert outcomes(report) == {f"{name}.txt": "failed" for name in ("gone", "pipe", "device", "folder")} | {
+        "stays.txt": "indexed"
+    }
+    assert reason(report, "gone.txt") == "can't be read: No such file or directory"
+    assert {reason(report, f"{name}.txt") for name in ("pipe", "device")} == {"not a regular file"}
+    assert reason(report, "folder.txt")
+    assert sources(rag) == {"stays.txt"}
+    assert outcomes(rag.sync()) == {"stays.txt": "unchanged"}  # they aren't files: passed over
 
 
 def test_links_pipes_and_odd_names(rag: Rag, docs: Path, tmp_path: Path) -> None:

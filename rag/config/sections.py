@@ -27,8 +27,9 @@ class Load(Section):
     """How files become text. The limits hold in the worker process that parses untrusted formats."""
 
     workers: int = Field(0, ge=0, le=64)  # 0: one per core
-    timeout_s: float = Field(180, gt=0)  # wall clock per file; pypdf reads 8-20 pages a second
-    memory_mb: int = Field(1536, ge=256)  # address space of a worker above what it starts with
+    timeout_s: float = Field(180, gt=0)  # wall clock per file
+    memory_mb: int = Field(960, ge=256)  # address space of a worker above what it starts with
+    pdf: Literal["pypdfium2", "pypdf"] = "pypdfium2"  # tried first; what it can't read, the other one tries
     max_pages: int = Field(5000, ge=1)  # of one PDF
     max_chars: int = Field(20_000_000, ge=1000)  # of one file's text
 

@@ -81,7 +81,8 @@ def _hugging_face(texts: Sequence[str], tokenizer: HFTokenizer, pad_to: int | No
     for encoding, all_of_it, some in zip(backend.encode_batch(list(texts)), whole, kept, strict=True):
         fields = zip(encoding.tokens, encoding.ids, encoding.offsets, encoding.special_tokens_mask,
                      encoding.attention_mask, strict=True)  # fmt: skip
-        rows.append(Row(tuple(Token(t, i, *o, bool(s), a) for t, i, o, s, a in fields), all_of_it - some))
+        tokens = tuple(Token(t, i, o[0], o[1], bool(s), a) for t, i, o, s, a in fields)
+        rows.append(Row(tokens, all_of_it - some))
     unpadded = (
         ("it has no padding token, so nothing was padded",) if pad is None and (pad_to or len(set(kept)) > 1) else ()
     )

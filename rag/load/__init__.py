@@ -7,7 +7,7 @@
     blocks.py     headings, paragraphs, tables, code -> Markdown text and its map of headings
     text.py       .txt and its like, source code
     markdown.py   .md            html.py   .html, main text only
-    pdf.py        .pdf           docx.py   .docx
+    pdf/          .pdf           docx.py   .docx
     worker.py     LoaderPool: ISOLATED kinds are parsed in processes, with limits on time and memory
     child.py      what runs in such a process
 
@@ -25,8 +25,12 @@ caller's process because a suffix lied.
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import replace
+from io import BufferedReader
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, assert_never
@@ -37,7 +41,8 @@ from rag.types import Source
 if TYPE_CHECKING:  # the loaders only read its numbers; pydantic stays out of the import
     from rag.config import Load
 
-LOADER_VERSION = 1  # raise it when a loader gives another text for the same bytes: files are then read again
+MOST_BYTES = 256 * 2**20  # of one file, whatever documents.max_file_mb says; also while it grows under the reader
+LOADER_VERSION = 2  # raise it when a loader gives another text for the same bytes: files are then read again
 
 Kind = Literal["text", "md", "html", "pdf", "docx", "code"]
 
@@ -123,15 +128,31 @@ def _load(kind: Kind, data: bytes, relative: str, config: Load) -> Source:
             assert_never(kind)
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """Open for reading what is a regular file at this moment: a pipe, device or socket that took its place since it was
+    looked at would block for ever, or never end. Raises OSError, DocumentError."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DocumentError("not a regular file", "exclude it")
+    return os.fdopen(descriptor, "rb")
+
+
 def _read(path: Path, kind: Kind) -> bytes:
     from rag.load.decode import sniff
 
     try:
-        if not path.is_file():  # a pipe or a device would block for ever
-            raise DocumentError("not a regular file" if path.exists() else "no such file")
-        data = path.read_bytes()
+        with open_regular(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            data = b"" if size > MOST_BYTES else stream.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise DocumentError("no such file", "it was there when the folder was looked at: sync again") from None
     except OSError as error:
+        if path.is_dir() or error.errno == errno.ENXIO:  # a folder, a socket
+            raise DocumentError("not a regular file", "exclude it") from None
         raise DocumentError(f"can't be opened: {error.strerror or error}", "check the file's permissions") from None
+    if max(size, len(data)) > MOST_BYTES:
+        raise DocumentError(f"larger than {MOST_BYTES >> 20} MB", "split it, or exclude it")
     allowed = {"pdf": "a PDF", "docx": "a zip archive"}.get(kind, "an HTML page")
     found = sniff(data)
     if found and found != allowed:

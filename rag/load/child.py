@@ -29,7 +29,13 @@ _ERRORS = {error.__name__: error for error in (DocumentError, EmptyError, Unsupp
 
 def serve(load: Callable[[Path, str, Load], Source] = load_file) -> None:
     """The main of a child that loads files."""
-    work(lambda job, config: {"source": asdict(load(Path(job["path"]), job["relative"], config))})
+
+    def do(job: Reply, config: Load) -> Reply:
+        if "pdf" in job:  # another engine than the configured one
+            config = config.model_copy(update={"pdf": job["pdf"]})
+        return {"source": asdict(load(Path(job["path"]), job["relative"], config))}
+
+    work(do)
 
 
 def work(do: Callable[[Reply, Load], Reply]) -> None:

@@ -19,9 +19,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from queue import LifoQueue
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
@@ -29,6 +31,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 from rag.errors import DocumentError
 from rag.load import ISOLATED, kind_of, load_file
 from rag.load.child import loaded, receive, send
+from rag.load.pdf import OTHER
 from rag.machine import cores
 from rag.types import Source
 
@@ -38,6 +41,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 COMMAND = (sys.executable, "-P", "-m", "rag.load.child")
 _START_S = 60.0  # for a child to say that it is ready, on a busy machine
+
+
+class Crashed(DocumentError):
+    """The parser took its process with it."""
 
 
 class LoaderPool:
@@ -132,17 +139,29 @@ class Worker:
         self._late = False
 
     def load(self, path: Path, relative: str) -> Source | DocumentError:
+        """A PDF whose engine crashes is tried once more with the other one, in what time is left."""
         job = {"path": os.fspath(path.absolute()), "relative": relative}
-        return self.run(job, lambda reply: loaded(reply, relative))
+        start = time.monotonic()
+        result = self.run(job, lambda reply: loaded(reply, relative))
+        left = self._config.timeout_s - (time.monotonic() - start)
+        if not isinstance(result, Crashed) or kind_of(path) != "pdf" or self._closed.is_set() or left <= 0:
+            return result
+        other = OTHER[self._config.pdf]
+        again = self.run({**job, "pdf": other}, lambda reply: loaded(reply, relative), left)
+        if isinstance(again, DocumentError):
+            return DocumentError(f"{again.message} (read by {other}; {self._config.pdf}: {result.message})", again.hint)
+        return replace(again, warnings=(f"read by {other}, {self._config.pdf} crashed", *again.warnings))
 
-    def run(self, job: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T | DocumentError:
+    def run(
+        self, job: dict[str, Any], read: Callable[[dict[str, Any]], T], seconds: float | None = None
+    ) -> T | DocumentError:
         """What `read` makes of the child's reply to `job`; or why there is none."""
         reply = None
         try:
             if self._process is None or self._process.poll() is not None:  # also dead while it was idle
                 self.stop()
                 self._start()
-            reply = self._ask(job, self._config.timeout_s)
+            reply = self._ask(job, seconds or self._config.timeout_s)
             return read(reply)
         except (EOFError, OSError):
             return self._why_dead()
@@ -203,7 +222,7 @@ class Worker:
         timer.start()
         try:
             send(process.stdin, message)
-            return receive(process.stdout, 64 * self._config.max_chars + (1 << 24))
+            return receive(process.stdout, 16 * self._config.max_chars + (1 << 24))
         finally:
             timer.cancel()
 
@@ -223,9 +242,8 @@ class Worker:
         if status < 0:
             name = signal.Signals(-status).name
             cause = ", the machine may be out of memory" if name == "SIGKILL" else ""
-            return DocumentError(
-                f"the loader process was killed by {name}{cause}", "the file may be damaged: exclude it"
-            )
+            kind = DocumentError if cause else Crashed
+            return kind(f"the loader process was killed by {name}{cause}", "the file may be damaged: exclude it")
         return DocumentError(f"the loader process ended with status {status}{last_words}", "exclude the file")
 
     def _last_words(self) -> str:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rag.config import Config
 from rag.errors import Cancelled, ConfigError, DocumentError, EmptyError, FolderError, UnsupportedError
-from rag.load import LOADER_VERSION, kind_of
+from rag.load import LOADER_VERSION, kind_of, open_regular
 from rag.load.worker import LoaderPool
 from rag.store import FileRow, IndexWriter
 from rag.sync.scan import Entry, scan
@@ -125,7 +125,9 @@ class Sync:
         self.writer.check_settings(self.embedder.fingerprint, self._splitting, reindex)
         load = self.config.load
         self._fingerprint = json.dumps(self.embedder.fingerprint, sort_keys=True)
-        settings = json.dumps([self._fingerprint, self._splitting, load.max_pages, load.max_chars], sort_keys=True)
+        settings = json.dumps(
+            [self._fingerprint, self._splitting, load.max_pages, load.max_chars, load.pdf], sort_keys=True
+        )
         self._settings = hashlib.blake2b(settings.encode(), digest_size=16).hexdigest()
         limits = {**load.model_dump(mode="json", exclude={"workers"}), "loader": LOADER_VERSION}
         self._retry = reindex or self.catalog.meta("limits") != limits  # what failed may succeed now
@@ -226,10 +228,11 @@ class Sync:
                 self._settle(entry, None, None, Outcome.FAILED, reason, row, seen_ns)
                 continue
             try:
-                with entry.full.open("rb") as stream:
+                with open_regular(entry.full) as stream:
                     digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
-            except OSError as error:
-                self._settle(entry, None, None, Outcome.FAILED, f"can't be read: {error.strerror}", row, seen_ns)
+            except (OSError, DocumentError) as error:  # it vanished, lost its permission, or became something else
+                reason = error.message if isinstance(error, DocumentError) else f"can't be read: {error.strerror}"
+                self._settle(entry, None, None, Outcome.FAILED, reason, row, seen_ns)
                 continue
             key = self._key(digest, kind)
             if row and row.hash == digest and self._is_current(row, key):

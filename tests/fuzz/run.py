@@ -1,0 +1,104 @@
+"""Mutated real files through the loaders, under the real limits: `make fuzz`, or for one kind and N seconds:
+
+    python tests/fuzz/run.py --kind pdf --seconds 60 --seed 1
+
+Each kind of rag.load.KINDS whose seeds lie in data/documents or among the hostile files is taken. What ends in
+anything but a source or a plain reason (a killed worker, nonsense, the time limit) is kept in .fuzz/ and counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from hostile import HOSTILE  # noqa: E402
+
+from rag.config import Load  # noqa: E402
+from rag.errors import DocumentError  # noqa: E402
+from rag.load import KINDS, kind_of  # noqa: E402
+from rag.load.worker import LoaderPool  # noqa: E402
+
+BAD = ("killed by", "nonsense", "ended with status", "took longer")
+SMALL = 200_000  # bytes of a seed
+
+
+def seeds(kind: str) -> list[tuple[str, bytes]]:
+    real = [p for p in (ROOT / "data" / "documents").rglob("*") if p.is_file() and kind_of(p) == kind]
+    found = [(p.suffix or p.name, p.read_bytes()) for p in real if p.stat().st_size <= SMALL]
+    small = [name for name in HOSTILE if kind_of(Path(name)) == kind and "bomb" not in name and "loop" not in name]
+    made = [(Path(name).suffix, HOSTILE[name]()) for name in small]
+    return found + [(suffix, data) for suffix, data in made if len(data) <= SMALL]
+
+
+def mutated(chance: random.Random, data: bytes, other: bytes) -> bytes:
+    out = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 4, 16, 64))):
+        at, length = chance.randrange(len(out) + 1), chance.choice((1, 2, 8, 64, 1024))
+        match chance.randrange(6):
+            case 0:
+                out[at : at + length] = chance.randbytes(length)
+            case 1:
+                del out[at : at + length]
+            case 2:
+                out[at:at] = out[at : at + length] * chance.choice((1, 2, 100))
+            case 3:
+                start = chance.randrange(len(other) + 1)
+                out[at : at + length] = other[start : start + length]
+            case 4:
+                del out[at:]
+            case _:
+                number = chance.choice((b"0", b"-1", b"65536", b"4294967296", b"99999999999999999999"))
+                out[at : at + len(number)] = number
+        out = out[: 4 * SMALL] or bytearray(b"\0")
+    return bytes(out)
+
+
+def fuzz(kind: str, seconds: float, seed: int, keep: Path) -> int:
+    chance, files, bad, outcomes = random.Random(seed), seeds(kind), 0, {"source": 0, "refused": 0}
+    if not files:
+        print(f"{kind}: no seeds")
+        return 0
+    end, number = time.monotonic() + seconds, 0
+    with LoaderPool(Load(workers=1, timeout_s=10)) as pool:
+        while time.monotonic() < end:
+            suffix, data = chance.choice(files)
+            path = keep / f"{kind}-{seed}-{number}{suffix}"
+            path.write_bytes(mutated(chance, data, chance.choice(files)[1]))
+            number += 1
+            start = time.monotonic()
+            try:
+                [(_, loaded)] = pool.load_many([(path, path.name)])
+            except Exception as error:
+                loaded = DocumentError(f"killed by {error!r}")
+            slow = time.monotonic() - start > 15
+            refused = isinstance(loaded, DocumentError)
+            outcomes["refused" if refused else "source"] += 1
+            if slow or (isinstance(loaded, DocumentError) and any(word in loaded.message for word in BAD)):
+                bad += 1
+                print(f"{kind}: {path}: {loaded.message if isinstance(loaded, DocumentError) else 'slow'}", flush=True)
+            else:
+                path.unlink()
+    print(f"{kind}: {number} files, {outcomes}, {bad} bad", flush=True)
+    return bad
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kind", choices=sorted(set(KINDS.values())))
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    keep = ROOT / ".fuzz"
+    keep.mkdir(exist_ok=True)
+    kinds = [args.kind] if args.kind else sorted(set(KINDS.values()))
+    sys.exit(bool(sum(fuzz(kind, args.seconds, args.seed, keep) for kind in kinds)))
+
+
+if __name__ == "__main__":
+    main()

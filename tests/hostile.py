@@ -1,0 +1,147 @@
+"""Hostile files, made here: small on disk, made to cost a parser its memory, its time or its mind."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+
+
+def pdf_of(*objects: bytes) -> bytes:
+    """A PDF of these objects, numbered from 1; the first is the catalog."""
+    out, places = bytearray(b"%PDF-1.7\n"), []
+    for number, body in enumerate(objects, 1):
+        places.append(len(out))
+        out += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+    start = len(out)
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    out += b"".join(b"%010d 00000 n \n" % place for place in places)
+    return bytes(out + b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, start))
+
+
+CATALOG, PAGES = b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>"
+PAGE = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>"
+FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
+
+
+def pdf_with_content(data: bytes, filters: bytes = b"/Filter/FlateDecode") -> bytes:
+    stream = b"<</Length %d%b>>stream\n%b\nendstream" % (len(data), filters, data)
+    return pdf_of(CATALOG, PAGES, PAGE, stream, FONT)
+
+
+def packed(unit: bytes, times: int) -> bytes:
+    """zlib of `unit` repeated, without holding it."""
+    squeeze = zlib.compressobj(9)
+    block = unit * 1000
+    return b"".join(squeeze.compress(block) for _ in range(times // 1000)) + squeeze.flush()
+
+
+def bomb_in_bombs() -> bytes:
+    data = packed(b" " * 1000, 1_000_000)
+    return pdf_with_content(zlib.compress(zlib.compress(data)), b"/Filter[/FlateDecode/FlateDecode/FlateDecode]")
+
+
+def forty_filters() -> bytes:
+    data = b"BT /F 12 Tf 50 700 Td (deep words) Tj ET"
+    for _ in range(40):
+        data = zlib.compress(data)
+    return pdf_with_content(data, b"/Filter[" + b"/FlateDecode" * 40 + b"]")
+
+
+def docx_of(body: str, doctype: str = "", more: dict[str, bytes] | None = None) -> bytes:
+    import docx
+
+    plain, out = io.BytesIO(), io.BytesIO()
+    docx.Document().save(plain)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            xml = f'<?xml version="1.0"?>{doctype}<w:document {W}><w:body>{body}</w:body></w:document>'
+            new.writestr(name, xml if name == "word/document.xml" else old.read(name))
+        for name, data in (more or {}).items():
+            new.writestr(name, data)
+    return out.getvalue()
+
+
+def paragraph(text: str) -> str:
+    return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def docx_bomb() -> bytes:
+    out = io.BytesIO(docx_of(paragraph("x")))
+    with zipfile.ZipFile(out) as old:
+        parts = {name: old.read(name) for name in old.namelist() if name != "word/document.xml"}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, data in parts.items():
+            new.writestr(name, data)
+        with new.open("word/document.xml", "w", force_zip64=True) as part:
+            part.write(f"<w:document {W}><w:body><w:p><w:r><w:t>".encode())
+            for _ in range(1200):
+                part.write(b"a" * 1_000_000)
+            part.write(b"</w:t></w:r></w:p></w:body></w:document>")
+    return out.getvalue()
+
+
+DEEP = 50_000
+TEXT = b"BT /F 12 Tf 50 700 Td (plain words) Tj ET"
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "bomb.pdf": lambda: pdf_with_content(packed(b" " * 1000, 1_000_000)),
+    "bomb-in-bombs.pdf": bomb_in_bombs,
+    "shown-again-and-again.pdf": lambda: pdf_with_content(packed(b"BT /F 12 Tf 9 9 Td (words) Tj ET\n", 1_000_000)),
+    "forty-filters.pdf": forty_filters,
+    "page-loop.pdf": lambda: pdf_of(CATALOG, b"<</Type/Pages/Kids[2 0 R 3 0 R]/Count 2/Parent 2 0 R>>", PAGE),
+    "many-pages-said.pdf": lambda: pdf_of(CATALOG, b"<</Type/Pages/Kids[3 0 R]/Count 2000000000>>", PAGE),
+    "deep-array.pdf": lambda: pdf_of(CATALOG, PAGES, PAGE, b"[" * DEEP + b"]" * DEEP, FONT),
+    "form-loop.pdf": lambda: pdf_of(
+        CATALOG,
+        PAGES,
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R/Resources<</XObject<</X 5 0 R>>>>>>",
+        b"<</Length 5>>stream\n/X Do\nendstream",
+        b"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X 5 0 R>>>>/Length 11>>stream\n/X Do /X Do\n"
+        b"endstream",
+    ),
+    "outline-loop.pdf": lambda: pdf_of(
+        b"<</Type/Catalog/Pages 2 0 R/Outlines 6 0 R>>",
+        PAGES,
+        PAGE,
+        b"<</Length %d>>stream\n%b\nendstream" % (len(TEXT), TEXT),
+        FONT,
+        b"<</First 7 0 R/Last 7 0 R/Count 1>>",
+        b"<</Title(plain words)/Parent 6 0 R/Next 7 0 R/First 7 0 R/Dest[3 0 R/Fit]>>",
+    ),
+    "huge-page.pdf": lambda: pdf_of(CATALOG, PAGES, PAGE.replace(b"600 800", b"1e30 -1e30"), FONT, FONT),
+    "polyglot.pdf": lambda: pdf_with_content(TEXT, b"") + docx_of(paragraph("zip")) + b"<html><p>html</p></html>",
+    "polyglot.html": lambda: (
+        b"<html><p>html words</p></html>" + docx_of(paragraph("zip")) + pdf_with_content(TEXT, b"")
+    ),
+    "xxe.docx": lambda: docx_of(paragraph("open &e; now"), '<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/passwd">]>'),
+    "laughs.docx": lambda: docx_of(paragraph("&l9;"), f'<!DOCTYPE d [<!ENTITY l0 "ha">{LAUGHS}]>'),
+    "slip.docx": lambda: docx_of(paragraph("slipped"), more={"../../slip.txt": b"out", "/abs/slip.txt": b"out"}),
+    "bomb.docx": docx_bomb,
+    "deep.docx": lambda: docx_of("<w:sdt><w:sdtContent>" * DEEP + "</w:sdtContent></w:sdt>" * DEEP),
+    "deep-runs.docx": lambda: docx_of("<w:p>" + "<w:r>" * 200 + "<w:t>deep</w:t>" + "</w:r>" * 200 + "</w:p>"),
+    "deep.html": lambda: b"<div>" * DEEP + b"deep words",
+    "deep-lists.html": lambda: b"<ul><li>item" * 5_000,
+    "laughs.html": lambda: f'<!DOCTYPE html [<!ENTITY l0 "ha">{LAUGHS}]><html><p>&l9;</p></html>'.encode(),
+    "no-space.html": lambda: b"<html><body><p>" + b"a" * 4_000_000,
+    "no-space.pdf": lambda: pdf_with_content(b"BT /F 12 Tf 50 700 Td (" + b"a" * 4_000_000 + b") Tj ET", b""),
+    "no-space.docx": lambda: docx_of(paragraph("a" * 4_000_000)),
+    "no-space.txt": lambda: b"a" * 4_000_000,
+    "no-space.md": lambda: b"#" * 1_000_000 + b"[" * 1_000_000 + b"`" * 1_000_000 + b">" * 1_000_000,
+    "bidi.md": lambda: "# \u202eesrever\u202c \u2066in\u2069 zero\u200b\u200d\ufeff width".encode(),
+    "surrogates.txt": lambda: b"lone \xed\xa0\x80 and \xed\xbf\xbf here",
+    "surrogates.html": lambda: b"<html><p>lone &#xD800; and &#56320; here and \xed\xa0\x80</p></html>",
+    "zeros.txt": lambda: bytes(1_000_000),
+}
+
+
+def sparse(path: Path, size: int = 2**30) -> None:
+    """A gigabyte of zeros that takes no room."""
+    with path.open("wb") as file:
+        file.truncate(size)
