@@ -683,3 +683,22 @@ def test_html_main_text_on_the_public_benchmark() -> None:
         recall.append((want & got).total() / want.total())
     p, r = sum(precision) / len(precision), sum(recall) / len(recall)
     assert 2 * p * r / (p + r) > 0.9
+
+
+@pytest.mark.parametrize(("turn", "drawn"), [(0, 0), (90, 0), (180, 0), (270, 0), (90, 90)])
+def test_a_page_on_its_side_is_read_from_its_first_line(tmp_path: Path, turn: int, drawn: int) -> None:
+    from pypdf import PdfReader, PdfWriter
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "level.pdf"))
+    if drawn:
+        canvas.translate(400, 0)
+        canvas.rotate(drawn)
+    for number, line in enumerate(["The heron stands in the river.", "Copper melts late.", "Nothing else is said."]):
+        canvas.drawString(72, 300 - 20 * number, line)
+    canvas.save()
+    writer = PdfWriter(PdfReader(tmp_path / "level.pdf"))
+    writer.pages[0].rotate(turn)
+    writer.write(tmp_path / "turned.pdf")
+    text = load(tmp_path / "turned.pdf").text
+    assert text.index("heron") < text.index("Copper") < text.index("Nothing")

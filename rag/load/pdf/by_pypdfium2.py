@@ -58,11 +58,15 @@ class Opened:
     def lines(self, number: int) -> list[Line]:
         page = self._document[number]
         try:
-            text = page.get_textpage()
-            try:
-                return _lines(text)
-            finally:
-                text.close()
+            with _text_of(page) as text:
+                level = _is_level(text)
+                if not (level and page.get_rotation()):
+                    return _lines(text, level)
+            page.set_rotation(
+                0
+            )  # PDFium reads lines as they are shown: those of a page on its side, from last to first
+            with _text_of(page) as text:
+                return _lines(text, level)
         finally:
             page.close()
 
@@ -99,8 +103,29 @@ class _Row(NamedTuple):
     last: _Type
 
 
-def _lines(page: Any) -> list[Line]:
+@contextmanager
+def _text_of(page: Any) -> Iterator[Any]:
+    text = page.get_textpage()
+    try:
+        yield text
+    finally:
+        text.close()
+
+
+def _is_level(page: Any) -> bool:
+    """Whether most of the text runs from left to right of the paper, before the page is turned."""
+    import pypdfium2.raw as pdfium_c
+
+    count = page.count_chars()
+    looked_at = range(0, count, max(1, count // 50))
+    turned = [1 < pdfium_c.FPDFText_GetCharAngle(page, i) < 5.3 for i in looked_at]  # radians
+    return 2 * sum(turned) <= len(turned)
+
+
+def _lines(page: Any, level: bool) -> list[Line]:
     rows = list(_rows(page))
+    if not level:  # baselines tell nothing of it
+        return [Line(row.text) for row in rows]
     usual = _leading(rows)
     first = [Line(row.text) for row in rows[:1]]
     return first + [Line(b.text, _loose(a, b, usual) or _heads(a, b)) for a, b in pairwise(rows)]
