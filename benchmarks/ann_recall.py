@@ -224,11 +224,11 @@ def main() -> None:
         pool = embedded("sentences", texts, embedder)
         asked = embedded("questions", questions(given.questions), embedder)
     store = Store(ef_search=given.ef)
-    name = "ann_recall" if given.ef == Store().ef_search else f"ann_recall-ef-{given.ef}"
-    result: dict[str, Any] = {"questions": len(asked), "sentences": len(pool), "ef_search": given.ef}
+    ef = "" if given.ef == Store().ef_search else f"-ef-{given.ef}"
     for size in filter(None, sizes):
-        result[f"{size:,} chunks"] = grown_and_replaced(size, given.rounds, texts, pool, asked, store)
-        report(name, result)
+        found = grown_and_replaced(size, given.rounds, texts, pool, asked, store)
+        about = {"chunks": size, "questions": len(asked), "ef_search": given.ef}
+        report(f"ann-recall-{size:06}{ef}", {**about, **found})
 
 
 if __name__ == "__main__":

@@ -172,6 +172,19 @@ def _latency(r: dict[str, Any]) -> list[Row]:
     return [*rows, ("chunks", f"{r['chunks']:,}", "")]
 
 
+def _serve(r: dict[str, Any]) -> list[Row]:
+    ms, health = r["ms"], r["health meanwhile, ms"]
+    told = ", ".join(f"{v} {k}" for k, v in health.items())
+    answered = ", ".join(f"{n} got {status}" for status, n in r["two hundred at once"].items())
+    return [
+        ("HTTP adds to a search at p50", f"{r['http adds at p50, ms']} ms", "<= 3 ms wanted"),
+        *((f"{k}, p50 / p95", f"{v['p50']} / {v['p95']} ms", "") for k, v in ms.items() if k != "first event"),
+        ("first event, p50 / p95", f"{ms['first event']['p50']} / {ms['first event']['p95']} ms", "<= 150 ms wanted"),
+        ("200 questions at once", answered, "no 5xx but 503 wanted"),
+        ("/health meanwhile, ms", told, "< 100 throughout wanted"),
+    ]
+
+
 def _cold(r: dict[str, Any]) -> list[Row]:
     wanted = {"help": "<= 0.4 s wanted", "search": "<= 2.5 s wanted"}
     return [
@@ -211,6 +224,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("embedding", "Embedding 3,000 chunks", _embedding),
     ("sec-10-q", "Sync of 20 quarterly reports (PDF)", _sec),
     ("search-latency", "Warm search", _latency),
+    ("serve-latency", "What HTTP costs", _serve),
     ("cold-start", "Cold start", _cold),
     ("sync-unchanged", "Second sync of 1,000 unchanged files", _unchanged),
     ("kill", "kill -9 during sync", _plain),

@@ -126,8 +126,10 @@ def main() -> None:
             "http adds at p50, ms": round(spread["http"]["p50"] - spread["python"]["p50"], 2),
             "two hundred at once": {str(s): statuses.count(s) for s in sorted(set(statuses))},
             "health meanwhile, ms": {
-                "p50": round(1000 * float(np.median(health)), 1),
+                **{f"p{p}": round(1000 * float(np.percentile(health, p)), 1) for p in (50, 99)},
                 "max": round(1000 * max(health), 1),
+                "asked": len(health),
+                "over 100 ms": sum(seconds > 0.1 for seconds in health),
             },
         },
     )

@@ -170,6 +170,30 @@ class Rag:
         """The same, as it is made; the last event holds the Answer."""
         return self.answerer.stream(question, history, filter, cancel, **settings)
 
+    def similar(self, file: Path | str, k: int = 5) -> list[tuple[str, float]]:
+        """(path, cosine similarity) of the documents most like `file`, best first. A document of the index isn't
+        embedded again; any other file is read as a sync would. Raises QueryError, DocumentError."""
+        from rag.explore import document_vector, documents, similar
+        from rag.load.worker import LoaderPool
+
+        held = documents(self.reader.catalog)
+        path = Path(file).expanduser()
+        root = self.config.documents.path.expanduser().resolve()
+        inside = path.resolve().relative_to(root).as_posix() if path.resolve().is_relative_to(root) else None
+        for name in (str(file), inside):
+            row = held.at(name) if name else None
+            if row is not None:
+                return similar(held, held.vectors[row], k, row)
+        if not path.is_file():
+            raise QueryError(f"no file {file} in the index, nor on the disk", "`rag list` shows the files")
+        with LoaderPool(self.config.load.model_copy(update={"workers": 1})) as pool:  # untrusted as any document
+            ((_, source),) = pool.load_many([(path, path.name)])
+        if isinstance(source, DocumentError):
+            raise type(source)(f"{path}: {source.message}", source.hint)
+        chunks = self.splitter.split(source)
+        vectors = self.embedder.passage_vectors([c.embedded_text for c in chunks])
+        return similar(held, document_vector(vectors), k)
+
     def prompt(self, question: str, filter: Filters = None, **settings: Any) -> BuiltPrompt:
         """The exact prompt that the generator would get. Needs a language model as generator."""
         answerer = self.answerer

@@ -17,6 +17,7 @@
     │   ├── IndexDamaged     a file of the index is unreadable
     │   └── ArchiveError     an exported index was cut short, altered or isn't one
     ├── QueryError           a question, filter or number that can't be worked with
+    ├── VectorError          vectors that can't be compared: other dimensions, NaN, zeros
     ├── JudgementError       a set of judged questions is wrong: names file, line and field
     └── GenerationError      the generator failed
         ├── ContextOverflow  the prompt is longer than the model's window
@@ -105,6 +106,10 @@ class ArchiveError(StoreError):
 
 
 class QueryError(RagError):
+    pass
+
+
+class VectorError(RagError):
     pass
 
 

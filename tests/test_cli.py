@@ -20,7 +20,7 @@ import rag
 from rag.cli import app, show
 
 COMMANDS = ["ask", "search", "chat", "prompt", "sync", "status", "list", "get", "export", "import", "config"]
-COMMANDS += ["evaluate", "calibrate", "sweep", "questions", "mcp", "serve"]
+COMMANDS += ["compare", "similar", "evaluate", "calibrate", "sweep", "questions", "mcp", "serve"]
 
 
 @pytest.fixture(scope="module")

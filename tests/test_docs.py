@@ -71,7 +71,9 @@ def papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ---- what is shown is what happens -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "docs/python.md", ROOT / "docs/agents.md"], ids=name_of)
+@pytest.mark.parametrize(
+    "page", [README, ROOT / "docs/python.md", ROOT / "docs/agents.md", ROOT / "docs/vectors.md"], ids=name_of
+)
 def test_python_blocks_run_and_print_what_they_say(page: Path, papers: Path) -> None:
     """All blocks of a page share one namespace. A `text` block behind one is what it prints."""
     namespace: dict[str, Any] = {"__name__": "docs"}
@@ -98,7 +100,7 @@ def sessions(page: Path) -> Iterator[tuple[str, str]]:
                 yield command, printed
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "docs/answer.md"], ids=name_of)
+@pytest.mark.parametrize("page", [README, ROOT / "docs/answer.md", ROOT / "docs/vectors.md"], ids=name_of)
 def test_console_blocks_show_what_is_printed(page: Path, papers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds, scores and ranks may differ: machines do."""
     if page == README:

@@ -9,6 +9,7 @@ Each command imports what it needs when it runs: `rag --help` loads neither a mo
     measure.py   evaluate and calibrate
     mcp.py       the server for agent programs
     serve.py     the server for people and programs
+    vectors.py   compare and similar
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rag import __version__
-from rag.cli import mcp, measure, questions, serve, show, sweep
+from rag.cli import mcp, measure, questions, serve, show, sweep, vectors
 from rag.cli.session import (
     A_PATH,
     Session,
@@ -342,6 +343,8 @@ def config(
     click.echo(dump_config(in_force), nl=False)
 
 
+app.add_command(vectors.compare)
+app.add_command(vectors.similar)
 app.add_command(measure.evaluate)
 app.add_command(measure.calibrate)
 app.add_command(sweep.sweep)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from rag.config.reading import apply_settings, dump_config, load_config, packaged
 from rag.config.sections import (
     AnswerSection,
+    Audio,
     Config,
     Documents,
     Embed,
     Evaluate,
     Generate,
+    Images,
     Load,
     Prompt,
     Retrieve,
@@ -26,11 +28,13 @@ from rag.config.sections import (
 
 __all__ = [
     "AnswerSection",
+    "Audio",
     "Config",
     "Documents",
     "Embed",
     "Evaluate",
     "Generate",
+    "Images",
     "Load",
     "Prompt",
     "Retrieve",

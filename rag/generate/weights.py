@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import ModelError, ModelMismatch, ModelNotFound
+from rag.hush import quiet
 
 logger = logging.getLogger(__name__)
 
@@ -185,19 +186,3 @@ def cache_folder() -> Path:
 def sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and no advice from transformers while we load."""
-    from transformers.utils import logging as theirs
-
-    level, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
-    theirs.set_verbosity_error()
-    theirs.disable_progress_bar()
-    try:
-        yield
-    finally:
-        theirs.set_verbosity(level)
-        if bars:
-            theirs.enable_progress_bar()
