@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rag.config import Config, load_config
 from rag.errors import ConfigError, DocumentError, IndexMissing, QueryError
 from rag.store import IndexReader, IndexWriter, index_folder
-from rag.types import Answer, FileReport, Message, Passage, Reading, Source, Span, SyncReport
+from rag.types import Answer, ArchiveReport, FileReport, Message, Passage, Reading, Source, Span, SyncReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,6 +115,26 @@ class Rag:
         with IndexWriter(self.index_folder, self.config.store) as writer:
             run = Sync(self.config, writer, self.embedder, lambda: self.splitter, self._splitting, listener, cancel)
             return run.run(reindex, rebuild, allow_empty)
+
+    def export(self, path: Path | str, *, force: bool = False) -> ArchiveReport:
+        """Write the index, as last published, to one file (`index.tar.zst`): for another machine, or to keep. It holds
+        the documents' text. `force`: a file that exists is replaced. Raises StoreError."""
+        from rag.store.archive import export_index
+
+        with closing(self._open_index(None)) as reader:
+            return export_index(reader.catalog, Path(path).expanduser(), force)
+
+    def import_index(self, path: Path | str, *, force: bool = False) -> ArchiveReport:
+        """Make the index of this document folder from a file that `export` wrote; the next sync embeds only what
+        differs. `force`: an index that exists is replaced. Raises ArchiveError when the file isn't whole, IndexMismatch
+        when it was made with another model, other settings or by another version, and StoreError."""
+        from rag.load import LOADER_VERSION
+        from rag.store.archive import import_index
+
+        splitting = {**self._splitting, "loader": LOADER_VERSION}
+        config = self.config.store
+        file = Path(path).expanduser()
+        return import_index(file, self.index_folder, config, self.embedder.fingerprint, splitting, force)
 
     def search(self, question: str, k: int | None = None, filter: Filters = None, **settings: Any) -> list[Passage]:
         """The passages nearest to the question, best first. `settings` are those of section `retrieve`."""

@@ -14,7 +14,8 @@
     │   ├── IndexLocked      another process is writing
     │   ├── IndexMismatch    made with another model or other settings
     │   ├── IndexMissing     nothing was synced yet
-    │   └── IndexDamaged     a file of the index is unreadable
+    │   ├── IndexDamaged     a file of the index is unreadable
+    │   └── ArchiveError     an exported index was cut short, altered or isn't one
     ├── QueryError           a question, filter or number that can't be worked with
     ├── VectorError          vectors that can't be compared: other dimensions, NaN, zeros
     ├── JudgementError       a set of judged questions is wrong: names file, line and field
@@ -97,6 +98,10 @@ class IndexMissing(StoreError):
 
 
 class IndexDamaged(StoreError):
+    pass
+
+
+class ArchiveError(StoreError):
     pass
 
 

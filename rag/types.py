@@ -354,6 +354,17 @@ class SyncReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveReport:
+    """An index that was written to a file, or read from one."""
+
+    files: int
+    chunks: int
+    vectors: int
+    bytes: int  # of the file
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a chat, as it goes to a generator."""
 

@@ -27,6 +27,7 @@ import click
 from rag import __version__
 from rag.cli import mcp, measure, questions, serve, show, sweep, vectors
 from rag.cli.session import (
+    A_PATH,
     Session,
     Wanted,
     generator_option,
@@ -294,6 +295,32 @@ def _parse_place(place: str) -> tuple[str, int | None, int | None, int | None]:
     path, page, first, last = match.groups()
     line, end, page_number = (int(n) if n else None for n in (first, last, page))
     return path, line, end, page_number
+
+
+@app.command(short_help="Write the index to one file, for another machine.")
+@click.argument("file", type=A_PATH, metavar="FILE.tar.zst")
+@click.option("--force", is_flag=True, help="Replace FILE when it exists.")
+@json_option
+@in_session
+def export(session: Session, file: Path, force: bool, as_json: bool) -> None:
+    """Write the index, as last synced, to FILE: texts, places, vectors and what they were made with. FILE holds the
+    documents' text, so only its owner may read it."""
+    show.show_archive(session.rag.export(file, force=force), as_json, session.quiet)
+
+
+@app.command("import", short_help="Make the index from a file that `rag export` wrote.")
+@click.argument("file", type=A_PATH, metavar="FILE.tar.zst")
+@click.option("--force", is_flag=True, help="Replace the index that is there.")
+@json_option
+@in_session
+def import_(session: Session, file: Path, force: bool, as_json: bool) -> None:
+    """Make the index of the document folder from FILE. `rag sync` then takes what differs from the folder.
+
+    The whole file is checked first: when it was cut short or altered, or made with another model or other settings,
+    nothing is changed.
+    """
+    report = session.rag.import_index(file, force=force)
+    show.show_archive(report, as_json, session.quiet)
 
 
 @app.command(short_help="Print every setting as it is in force.")

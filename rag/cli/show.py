@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,7 +21,7 @@ from rag.errors import RagError
 if TYPE_CHECKING:
     from rag.prompt import BuiltPrompt
     from rag.retrieve import Why
-    from rag.types import Answer, FileReport, Passage, SyncReport
+    from rag.types import Answer, ArchiveReport, FileReport, Passage, SyncReport
 
 EXCERPT = 300  # characters of a passage in a listing
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -165,6 +166,17 @@ def show_reasons(files: Iterable[FileReport], stream: TextIO) -> None:
         color = "red" if file.outcome.value == "failed" else "yellow"
         outcome = styled(f"{file.outcome.value:<12}", color, stream=stream)
         click.echo(f"{outcome} {one_line(f'{file.path}: {file.reason}')}", file=stream)
+
+
+def show_archive(report: ArchiveReport, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        show_json(asdict(report))
+        return
+    size = f"{report.bytes / 2**20:.1f} MB"
+    say(
+        f"{report.files} files, {report.chunks} chunks, {report.vectors} vectors · {size} · {report.seconds:.1f} s",
+        quiet,
+    )
 
 
 def show_status(body: dict[str, Any], files: Iterable[FileReport]) -> None:

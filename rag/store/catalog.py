@@ -325,7 +325,7 @@ class Catalog:
                 joined = "chunks c JOIN vectors v ON v.key = c.vector_key"
                 blobs.update(self._db.execute(f"SELECT c.id, v.vector FROM {joined} WHERE c.id IN ({marks})", page))
         if len(blobs) < len(set(chunk_ids)):
-            raise IndexDamaged(f"{self.file}: vectors are missing from the catalog", "run `rag sync --reindex`")
+            raise self._vectors_missing()
         flat = np.frombuffer(b"".join(blobs[i] for i in chunk_ids), dtype="<f4")
         return flat.reshape(len(chunk_ids), -1) if chunk_ids else np.empty((0, 0), np.float32)
 
@@ -336,6 +336,26 @@ class Catalog:
         )
         with self._lock:
             return [r[0] for r in self._db.execute(query, {"g": generation})]
+
+    def vector_keys(self, content_id: int) -> list[bytes]:
+        """Of a content's chunks, in the order of `chunks_of`."""
+        query = "SELECT vector_key FROM chunks WHERE content_id = ? ORDER BY start, id"
+        with self._lock:
+            return [r[0] for r in self._db.execute(query, (content_id,))]
+
+    def vectors_seen(self, generation: int) -> Iterator[tuple[bytes, bytes]]:
+        """(key, float32 little-endian) of every vector that `generation` sees, by key; read as they are drawn."""
+        seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
+        keys = f"(SELECT DISTINCT vector_key AS key FROM chunks WHERE content_id IN {seen})"
+        query = f"SELECT k.key, v.vector FROM {keys} k LEFT JOIN vectors v ON v.key = k.key ORDER BY k.key"
+        with self._lock:
+            for key, vector in self._db.execute(query, {"g": generation}):
+                if vector is None:
+                    raise self._vectors_missing()
+                yield key, vector
+
+    def _vectors_missing(self) -> IndexDamaged:
+        return IndexDamaged(f"{self.file}: vectors are missing from the catalog", "run `rag sync --reindex`")
 
     def chunk_texts(self, chunk_ids: Sequence[int]) -> list[str]:
         """Text with its prefix, as the lexical index takes it, in the order given."""

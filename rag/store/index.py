@@ -77,14 +77,18 @@ def collection_name(index_id: str, dimension: int) -> str:
 def compare_fingerprint(
     before: dict[str, Any], now: dict[str, Any], folder: Path, what: str = "another embedding"
 ) -> None:
-    before, now = as_stored(before), as_stored(now)
-    changed = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
-    if changed:
-        differences = [f"{k}: {before.get(k)!r} then, {now.get(k)!r} now" for k in changed]
+    if changed := differences(before, now):
         raise IndexMismatch(
-            f"the index at {folder} was made with {what} ({'; '.join(differences)})",
+            f"the index at {folder} was made with {what} ({changed})",
             "run `rag sync --reindex` to make it anew (vectors that still hold are kept), or restore the setting",
         )
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Each setting that isn't the same, with both values; empty when all are."""
+    before, now = as_stored(before), as_stored(now)
+    changed = [k for k in sorted({*before, *now}) if before.get(k) != now.get(k)]
+    return "; ".join(f"{k}: {before.get(k)!r} then, {now.get(k)!r} now" for k in changed)
 
 
 def as_stored(settings: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ file system doesn't keep one, such a change is missed until the size or the time
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from rag.errors import Cancelled, ConfigError, DocumentError, EmptyError, Folder
 from rag.load import LOADER_VERSION, kind_of, open_regular
 from rag.load.worker import LoaderPool
 from rag.store import FileRow, IndexWriter
+from rag.store.keys import canonical, chunk_key, vector_key
 from rag.sync.scan import Entry, scan
 from rag.types import Chunk, FileReport, Outcome, Source, SyncReport
 
@@ -124,10 +124,8 @@ class Sync:
             )
         self.writer.check_settings(self.embedder.fingerprint, self._splitting, reindex)
         load = self.config.load
-        self._fingerprint = json.dumps(self.embedder.fingerprint, sort_keys=True)
-        settings = json.dumps(
-            [self._fingerprint, self._splitting, load.max_pages, load.max_chars, load.pdf], sort_keys=True
-        )
+        self._fingerprint = canonical(self.embedder.fingerprint)
+        settings = canonical([self._fingerprint, self._splitting, load.max_pages, load.max_chars, load.pdf])
         self._settings = hashlib.blake2b(settings.encode(), digest_size=16).hexdigest()
         limits = {**load.model_dump(mode="json", exclude={"workers"}), "loader": LOADER_VERSION}
         self._retry = reindex or self.catalog.meta("limits") != limits  # what failed may succeed now
@@ -273,7 +271,7 @@ class Sync:
         new: dict[bytes, str] = {}
         prepared = []
         for job, source, chunks in group.jobs:
-            keys = [self._vector_key(c.embedded_text) for c in chunks]
+            keys = [vector_key(self._fingerprint, c.embedded_text) for c in chunks]
             new.update(zip(keys, (c.embedded_text for c in chunks), strict=True))
             prepared.append((job, source, chunks, keys))
         missing = self.catalog.missing_vectors(list(new))
@@ -288,15 +286,12 @@ class Sync:
         self._check_stop()
         with self.catalog.transaction():
             for job, source, chunks, keys in prepared:
-                ids = [_chunk_key(job.key, c) for c in chunks]
+                ids = [chunk_key(job.key, c.span, c.prefix) for c in chunks]
                 content = self.catalog.put_content(job.key, source, chunks, ids, keys)
                 for twin in (job, *self._twins_of(job)):
                     row = before.get(twin.entry.path)
                     self._settle(twin.entry, twin.hash, content, Outcome.INDEXED, None, row, twin.seen_ns)
             self._write()
-
-    def _vector_key(self, text: str) -> bytes:
-        return hashlib.blake2b(f"{self._fingerprint}\0{text}".encode(), digest_size=16).digest()
 
     def _twins_of(self, job: Job) -> list[Job]:
         with self._lock:
@@ -412,12 +407,6 @@ class Sync:
             seconds=seconds,
             generation=generation,
         )
-
-
-def _chunk_key(content_key: str, chunk: Chunk) -> str:
-    """'1' for the format, then a hash of the content, the place in it and what was put before it."""
-    text = f"{content_key} {chunk.span.start} {chunk.span.end} {chunk.prefix}"
-    return "1" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _slices(items: list[tuple[bytes, str]]) -> Iterator[list[tuple[bytes, str]]]:
