@@ -215,6 +215,22 @@ def _cold(r: dict[str, Any]) -> list[Row]:
     ]
 
 
+def _descriptors(r: dict[str, Any]) -> list[Row]:
+    digits, pictures = r["spoken digits"], r["look-alikes"]
+    voices = ", ".join(f"{v} {k}" for k, v in digits["same voice"].items())
+    ways = ", ".join(f"{v} {k}" for k, v in pictures.items() if k not in ("drawings", "all"))
+    return [
+        (
+            "nearest other recording is the same digit, %",
+            f"{digits['any voice']} of {digits['recordings']}",
+            ">= 80 wanted",
+        ),
+        ("the same, among one voice's own", voices, ""),
+        ("the same, among other voices only", str(digits["other voices only"]), ""),
+        ("an altered drawing's original comes first, %", f"{pictures['all']}: {ways}", ">= 95 wanted"),
+    ]
+
+
 def _plain(r: dict[str, Any]) -> list[Row]:
     return [(k, json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else str(v), "") for k, v in r.items()]
 
@@ -253,6 +269,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("sample", "The sample folder's questions", _plain),
     ("abstention", "Answerable or not", _abstention),
     ("reader", "The embedded reader", _reader),
+    ("descriptors", "Pictures and sounds without weights", _descriptors),
     ("covid-qa", "COVID-QA: the whole answer in five chunks, per splitter", _covid),
 )
 

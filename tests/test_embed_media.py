@@ -178,7 +178,7 @@ def alike(image: Image.Image, draw: np.random.Generator) -> Iterator[tuple[str, 
 
 
 def test_the_descriptor_finds_the_original_of_a_look_alike() -> None:
-    """Seeds that the weights weren't chosen on; benchmarks/descriptors.py has the figures for many more."""
+    """Seeds that the weights weren't chosen on; benchmarks/descriptors.py has other drawings."""
     originals = [drawn(seed) for seed in range(5000, 5060)]
     embedder, draw = ImageEmbedder(), np.random.default_rng(9)
     made = [(row, how, data) for row, image in enumerate(originals) for how, data in alike(image, draw)]
