@@ -188,7 +188,7 @@ def test_cleaning_twice_changes_nothing(text: str) -> None:
         ("a.pdf", b"PK\x03\x04" + b"\0" * 40, "is a zip archive, not what .pdf says"),
         ("a.pdf", b"\n<!DOCTYPE html><p>404", "is an HTML page, not what .pdf says"),
         ("a.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99, "is an old or encrypted Office document"),
-        ("a.docx", b"plain words", "is no readable Word document"),
+        ("a.docx", b"plain words", "can't be read as a Word document: File is not a zip file"),
         ("a.html", b"%PDF-1.4", "is a PDF, not what .html says"),
         ("a.txt", bytes(range(256)) * 20, "binary content: .* of its first 5120 bytes"),
         ("a.py", b"\0" * 500, "binary content"),
