@@ -75,7 +75,13 @@ def test_every_package_we_import_is_declared() -> None:
         "".join(c if c.isalnum() else "_" for c in d.split(";")[0].split("[")[0].split(">")[0].split("=")[0].strip())
         for d in [*project["dependencies"], *extras["openai"], *extras["telemetry"]]
     }
-    names = {"yaml": "pyyaml", "docx": "python_docx", "Stemmer": "pystemmer", "markdown_it": "markdown_it_py"}
+    names = {
+        "yaml": "pyyaml",
+        "docx": "python_docx",
+        "pptx": "python_pptx",
+        "Stemmer": "pystemmer",
+        "markdown_it": "markdown_it_py",
+    }
     names["lxml"] = "trafilatura"  # which can't be without it
     names |= {"pytrec_eval": "pytrec_eval_terrier", "sklearn": "scikit_learn"}
     names |= {"multipart": "python_multipart", "opentelemetry": "opentelemetry_sdk"}

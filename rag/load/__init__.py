@@ -169,6 +169,8 @@ def _read(path: Path, kind: Kind) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise DocumentError(f"can't be opened: {error.strerror or error}", "check the file's permissions") from None
+    if not data.removeprefix(b"\xef\xbb\xbf").strip():
+        raise EmptyError("the file holds no text")
     check_beginning(data, kind, path.name)
     return data
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rag.load.blocks import Blocks
 from rag.load.decode import decode
@@ -42,7 +42,7 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     return Source(relative, blocks.text, "csv", metadata={"encoding": encoding}, warnings=warnings)
 
 
-def _rows(lines: Iterable[str], delimiter: str, quoting: int) -> list[list[str]]:
+def _rows(lines: Iterable[str], delimiter: str, quoting: Literal[0, 3]) -> list[list[str]]:
     reader = csv.reader((line + "\n" for line in lines), delimiter=delimiter, quoting=quoting, strict=True)
     return [row for row in reader if any(map(str.strip, row))]
 
