@@ -19,7 +19,7 @@ from rag.errors import RagError
 from rag.load import Kind
 from rag.prompt import MARKER_NOTICE, fresh_marker, one_line, render_passage
 from rag.retrieve.filters import Filter, parse_filter
-from rag.types import Answer, Passage
+from rag.types import Answer, Passage, clock
 
 MOST = 50  # passages a call may ask for: about 10,000 tokens of an agent's window
 
@@ -123,7 +123,10 @@ def answer_text(answer: Answer) -> str:
 
 def _place(passage: Passage) -> str:
     """Page or line alone: a file's name could hold anything, and this stands outside the markers."""
-    return f"FILE, page {passage.location.page}" if passage.location.page is not None else "FILE:LINE"
+    here = passage.location
+    if here.seconds is not None:
+        return f"FILE, at {clock(here.seconds)}"
+    return f"FILE, page {here.page}" if here.page is not None else "FILE:LINE"
 
 
 def error_text(error: RagError) -> str:

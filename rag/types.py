@@ -3,7 +3,7 @@
     Source ──split──> Chunk ──store──> (catalog) ──retrieve──> Passage ──answer──> Answer(Citation ...)
 
 Offsets are characters (Python string indices), half-open, always into `Source.text`. Scores: higher is better.
-Ranks: 1 is best. Pages and lines count from 1.
+Ranks: 1 is best. Pages and lines count from 1; times are seconds from a recording's start.
 """
 
 from __future__ import annotations
@@ -52,17 +52,26 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
+class Cue:
+    """The text from `start` on was spoken, or shown, `seconds` after the recording began; up to the next cue."""
+
+    start: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
     """Where a character stands, in the words a person uses."""
 
-    page: int | None  # None where the format has no pages
+    page: int | None  # None where the format has no pages; a slide is one
     line: int  # line within the source's text
     headings: tuple[str, ...] = ()
+    seconds: float | None = None  # from the start of the recording; None where the text has no times
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file's text as loaded, and the map from its characters to page, line and headings.
+    """One file's text as loaded, and the map from its characters to page, line, headings and times.
 
     The text holds no BOM, no CR, no NUL and no lone surrogate: loaders replace them before anything counts
     characters, so offsets stay valid for whatever reads the text later.
@@ -76,6 +85,7 @@ class Source:
     headings: tuple[Heading, ...] = ()  # in order of start
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # what could not be read, for the report ("page 7: no text, scanned?")
+    times: tuple[Cue, ...] = ()  # in order of start; empty: no recording
 
     @cached_property
     def _line_starts(self) -> list[int]:
@@ -90,6 +100,16 @@ class Source:
 
     def page_at(self, offset: int) -> int | None:
         return bisect_right(self.pages, offset) or 1 if self.pages else None
+
+    def seconds_at(self, offset: int) -> float | None:
+        """When these words are heard; before the first cue: as the first.
+
+        >>> Source("a.srt", "One.\nTwo.", "subtitles", times=(Cue(0, 1.5), Cue(5, 133.0))).seconds_at(7)
+        133.0
+        """
+        if not self.times:
+            return None
+        return self.times[max(0, bisect_right(self.times, offset, key=lambda cue: cue.start) - 1)].seconds
 
     @property
     def page_spans(self) -> list[Span]:
@@ -118,7 +138,9 @@ class Source:
         return tuple(h.title for h in stack)
 
     def locate(self, offset: int) -> Location:
-        return Location(self.page_at(offset), self.line_at(offset), self.heading_path_at(offset))
+        return Location(
+            self.page_at(offset), self.line_at(offset), self.heading_path_at(offset), self.seconds_at(offset)
+        )
 
     def line_span(self, first: int, last: int | None = None) -> Span:
         """Characters of lines first..last (1-based, inclusive), without the last line's newline."""
@@ -200,11 +222,27 @@ def label(source: str, location: Location) -> str:
     'handbook.pdf, page 3'
     >>> label("notes.md", Location(None, 41, ("Tokenization", "Padding")))
     'notes.md:41 (Tokenization > Padding)'
+    >>> label("talk.srt", Location(None, 41, seconds=133.4))
+    'talk.srt, at 02:13'
     """
+    if location.seconds is not None:
+        return f"{source}, at {clock(location.seconds)}"
     if location.page is not None:
-        return f"{source}, page {location.page}"
+        word = "slide" if source.lower().endswith((".pptx", ".pptm")) else "page"
+        return f"{source}, {word} {location.page}"
     headings = f" ({' > '.join(location.headings)})" if location.headings else ""
     return f"{source}:{location.line}{headings}"
+
+
+def clock(seconds: float) -> str:
+    """As players show it.
+
+    >>> clock(133.9), clock(3733)
+    ('02:13', '1:02:13')
+    """
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute:02}:{second:02}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +308,7 @@ class Answer:
                     "source": c.source,
                     "page": c.location.page,
                     "line": c.location.line,
+                    "seconds": c.location.seconds,
                     "start": c.span.start,
                     "end": c.span.end,
                     "quote": c.quote,
@@ -295,6 +334,7 @@ def passage_to_dict(p: Passage) -> dict[str, Any]:
         "source": p.source,
         "page": p.location.page,
         "line": p.location.line,
+        "seconds": p.location.seconds,
         "headings": list(p.location.headings),
         "start": p.span.start,
         "end": p.span.end,

@@ -85,7 +85,7 @@ def test_a_folder_that_cant_be_read(here: None, tmp_path: Path, monkeypatch: pyt
 
 def test_nothing_that_can_be_read(here: None, tmp_path: Path) -> None:
     docs = write(tmp_path / "odd", a_xyz="?", b_bin="?")
-    refused("sync", "--docs", docs, message="holds no file that can be read (2 files seen)", hint="supported: txt md")
+    refused("sync", "--docs", docs, message="holds no file that can be read (2 files seen)", hint="supported: text md")
     refused("ask", "Why?", "--docs", write(tmp_path / "bare"), message="(0 files seen)", hint="supported")
 
 

@@ -78,6 +78,7 @@ def test_every_package_we_import_is_declared() -> None:
     names = {
         "yaml": "pyyaml",
         "docx": "python_docx",
+        "pptx": "python_pptx",
         "Stemmer": "pystemmer",
         "PIL": "pillow",
         "markdown_it": "markdown_it_py",

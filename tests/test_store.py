@@ -26,10 +26,11 @@ from rag.config import Store
 from rag.errors import ConfigError, IndexDamaged, IndexLocked, IndexMismatch, IndexMissing, StoreError
 from rag.store import Catalog, IndexReader, IndexWriter
 from rag.store.analyze import Analyzer
+from rag.store.catalog import FORMAT
 from rag.store.index import SIZES, generation_folder, is_whole
 from rag.store.lexical import Lexical
 from rag.store.vectors import _chromadb, exact_search, open_embedded
-from rag.types import Chunk, Heading, Location, Outcome, Source, Span
+from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Span
 
 EMBEDDING = {"model": "fake", "dimension": 4}
 SPLITTING = {"kind": "sentence"}
@@ -251,6 +252,38 @@ def test_a_damaged_catalog_and_another_format_are_named(tmp_path: Path) -> None:
         catalog.set_meta(format=99)
     with pytest.raises(IndexMismatch, match="format 99"):
         Catalog(tmp_path / "y.sqlite3")
+
+
+def test_a_catalog_of_format_1_is_brought_up_to_date_by_its_writer(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.sqlite3"
+    with closing(Catalog(file)) as catalog:
+        chunk = Chunk("One.", Span(0, 4), Location(None, 1))
+        catalog.put_vectors([b"v"], np.ones((1, 4), np.float32))
+        content = catalog.put_content("k", Source("a.txt", "One.", "text"), [chunk], ["1x"], [b"v"])
+    with closing(sqlite3.connect(file)) as db:  # as format 1 was
+        db.execute("ALTER TABLE contents DROP COLUMN times")
+        db.execute("ALTER TABLE chunks DROP COLUMN seconds")
+        db.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
+        db.commit()
+    with pytest.raises(IndexMismatch, match="written in format 1") as caught:
+        Catalog(file, readonly=True)
+    assert "rag sync" in caught.value.hint
+    for _ in range(2):
+        with closing(Catalog(file)) as catalog:
+            assert catalog.source(content, "a.txt") == Source("a.txt", "One.", "text")
+            assert catalog.chunks_of(content)[0].chunk == chunk
+    with closing(Catalog(file, readonly=True)) as catalog:
+        assert catalog.meta("format") == FORMAT
+
+
+def test_times_are_kept(tmp_path: Path) -> None:
+    source = Source("a.srt", "One.", "subtitles", times=(Cue(0, 61.5),))
+    chunk = Chunk("One.", Span(0, 4), source.locate(0))
+    with closing(Catalog(tmp_path / "catalog.sqlite3")) as catalog:
+        catalog.put_vectors([b"v"], np.ones((1, 4), np.float32))
+        content = catalog.put_content("k", source, [chunk], ["1x"], [b"v"])
+        assert catalog.source(content, "a.srt") == source
+        assert catalog.chunks_of(content)[0].chunk.location == Location(None, 1, (), 61.5)
 
 
 # ---- lexical index ---------------------------------------------------------------------------------------------------

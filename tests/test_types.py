@@ -14,6 +14,7 @@ from rag import errors
 from rag.types import (
     Answer,
     Citation,
+    Cue,
     FileReport,
     Heading,
     Location,
@@ -85,6 +86,16 @@ def test_headings_of_the_same_level_replace_each_other() -> None:
 def test_labels() -> None:
     assert label("a.md", Location(None, 3)) == "a.md:3"
     assert label("a.pdf", Location(2, 3, ("H",))) == "a.pdf, page 2"
+    assert label("a.PPTX", Location(2, 3, ("H",))) == "a.PPTX, slide 2"
+    assert label("a.srt", Location(None, 3, ("H",), 3600.4)) == "a.srt, at 1:00:00"
+
+
+def test_times_of_a_recording() -> None:
+    source = Source("a.srt", "One.\nTwo.\nThree.", "subtitles", times=(Cue(0, 1.5), Cue(5, 9.0), Cue(10, 70.25)))
+    assert [source.seconds_at(i) for i in (0, 4, 5, 9, 10, 99)] == [1.5, 1.5, 9.0, 9.0, 70.25, 70.25]
+    assert source.locate(12) == Location(None, 3, (), 70.25)
+    assert Source("a.txt", "x", "text").seconds_at(0) is None
+    assert Source("a.mp3", "xy", "audio", times=(Cue(1, 4.0),)).seconds_at(0) == 4.0
 
 
 def answer() -> Answer:
@@ -101,7 +112,8 @@ def test_the_json_form_of_an_answer() -> None:
     assert set(body) == {f.name for f in dataclasses.fields(Answer)}
     assert body["confidence"] == 0.8765
     assert body["citations"][0] == {
-        "number": 1, "source": "a.pdf", "page": 2, "line": 9, "start": 4, "end": 9, "quote": "Text.", "verified": True,
+        "number": 1, "source": "a.pdf", "page": 2, "line": 9, "seconds": None, "start": 4, "end": 9, "quote": "Text.",
+        "verified": True,
     }  # fmt: skip
     assert body["passages"][0]["stages"] == [{"stage": "dense", "score": 0.5, "rank": 1}]
 

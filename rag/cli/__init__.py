@@ -276,7 +276,7 @@ def get(session: Session, place: str, as_json: bool) -> None:
     line = source.line_at(span.start)
     if as_json:
         body = {"source": source.path, "start": span.start, "end": span.end, "page": source.page_at(span.start)}
-        show.show_json({**body, "line": line, "text": text})
+        show.show_json({**body, "line": line, "seconds": source.seconds_at(span.start), "text": text})
         return
     if sys.stdout.isatty():
         text = show.tame(text)

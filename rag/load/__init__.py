@@ -5,9 +5,12 @@
 
     decode.py     bytes -> clean text: encodings, BOM, line ends, controls, surrogates, mislabelled files
     blocks.py     headings, paragraphs, tables, code -> Markdown text and its map of headings
+    container.py  zip containers and XML, with caps: docx, pptx, xlsx, epub, odt
     text.py       .txt and its like, source code
     markdown.py   .md            html.py   .html, main text only
     pdf/          .pdf           docx.py   .docx
+    pptx.py       .pptx          xlsx.py   .xlsx           csv.py   .csv, .tsv
+    subtitles.py  .srt, .vtt: with the time of each line
     worker.py     LoaderPool: ISOLATED kinds are parsed in processes, with limits on time and memory
     child.py      what runs in such a process
 
@@ -44,7 +47,7 @@ if TYPE_CHECKING:  # the loaders only read its numbers; pydantic stays out of th
 MOST_BYTES = 256 * 2**20  # of one file, whatever documents.max_file_mb says; also while it grows under the reader
 LOADER_VERSION = 2  # raise it when a loader gives another text for the same bytes: files are then read again
 
-Kind = Literal["text", "md", "html", "pdf", "docx", "code"]
+Kind = Literal["text", "md", "html", "pdf", "docx", "pptx", "xlsx", "csv", "subtitles", "code"]
 
 KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a file without one -> kind
     {
@@ -53,6 +56,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a 
         **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
         ".pdf": "pdf",
         ".docx": "docx",
+        **dict.fromkeys((".pptx", ".pptm"), "pptx"),
+        **dict.fromkeys((".xlsx", ".xlsm"), "xlsx"),
+        **dict.fromkeys((".csv", ".tsv"), "csv"),
+        **dict.fromkeys((".srt", ".vtt"), "subtitles"),
         **dict.fromkeys((".py", ".pyi", ".js", ".mjs", ".jsx", ".ts", ".tsx", ".vue", ".css", ".scss"), "code"),
         **dict.fromkeys((".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".rs", ".go", ".zig", ".swift"), "code"),
         **dict.fromkeys((".java", ".kt", ".scala", ".cs", ".fs", ".rb", ".php", ".pl", ".lua", ".r", ".jl"), "code"),
@@ -62,7 +69,19 @@ KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a 
     }
 )
 
-ISOLATED: frozenset[Kind] = frozenset({"pdf", "docx", "html"})  # parsed in a worker process by LoaderPool
+ISOLATED: frozenset[Kind] = frozenset(  # parsed in a worker process by LoaderPool
+    {"pdf", "docx", "html", "pptx", "xlsx", "csv"}
+)
+
+_BEGINS: Mapping[Kind, str | None] = MappingProxyType(  # what `sniff` may say of a kind; of all others "an HTML page"
+    {
+        "pdf": "a PDF",
+        **dict.fromkeys(("docx", "pptx", "xlsx"), "a zip archive"),
+        "csv": None,
+    }
+)
+
+_OLD = {".doc": ("Word", ".docx"), ".xls": ("Excel", ".xlsx"), ".ppt": ("PowerPoint", ".pptx")}
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -81,10 +100,7 @@ def load_file(path: Path, relative: str, config: Load) -> Source:
     """
     kind = kind_of(path)
     if kind is None:
-        suffixes = ", ".join(sorted(s for s in KINDS if s.startswith(".")))
-        raise UnsupportedError(
-            f"no loader for {path.suffix.lower() or 'a name without a suffix'}", f"choices: {suffixes}"
-        )
+        raise UnsupportedError(*unsupported(path))
     try:
         return _within(_load(kind, _read(path, kind), relative, config), config.max_chars)
     except DocumentError:
@@ -100,6 +116,19 @@ def load_file(path: Path, relative: str, config: Load) -> Source:
             f"can't be read as {kind}: {name}: {detail}" if detail else f"can't be read as {kind}: {name}",
             "the file may be damaged: open it and save it anew",
         ) from error
+
+
+def unsupported(path: Path) -> tuple[str, str]:
+    """Why there is no loader for a file of this name, and what to do.
+
+    >>> unsupported(Path("prices.xls"))
+    ('no loader for .xls, the old Excel format', 'save it as .xlsx')
+    """
+    suffix = path.suffix.lower()
+    if old := _OLD.get(suffix):
+        return f"no loader for {suffix}, the old {old[0]} format", f"save it as {old[1]}"
+    suffixes = ", ".join(sorted(s for s in KINDS if s.startswith(".")))
+    return f"no loader for {suffix or 'a name without a suffix'}", f"choices: {suffixes}"
 
 
 def _load(kind: Kind, data: bytes, relative: str, config: Load) -> Source:
@@ -124,6 +153,22 @@ def _load(kind: Kind, data: bytes, relative: str, config: Load) -> Source:
             from rag.load import docx
 
             return docx.load(data, relative, config)
+        case "pptx":
+            from rag.load import pptx
+
+            return pptx.load(data, relative, config)
+        case "xlsx":
+            from rag.load import xlsx
+
+            return xlsx.load(data, relative, config)
+        case "csv":
+            from rag.load import csv
+
+            return csv.load(data, relative, config)
+        case "subtitles":
+            from rag.load import subtitles
+
+            return subtitles.load(data, relative, config)
         case _:
             assert_never(kind)
 
@@ -139,8 +184,6 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def _read(path: Path, kind: Kind) -> bytes:
-    from rag.load.decode import sniff
-
     try:
         with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
@@ -153,14 +196,25 @@ def _read(path: Path, kind: Kind) -> bytes:
         raise DocumentError(f"can't be opened: {error.strerror or error}", "check the file's permissions") from None
     if max(size, len(data)) > MOST_BYTES:
         raise DocumentError(f"larger than {MOST_BYTES >> 20} MB", "split it, or exclude it")
-    allowed = {"pdf": "a PDF", "docx": "a zip archive"}.get(kind, "an HTML page")
-    found = sniff(data)
-    if found and found != allowed:
-        raise DocumentError(
-            f"is {found}, not what {path.suffix.lower() or path.name} says",
-            "give the file its right suffix",
-        )
+    if not data.removeprefix(b"\xef\xbb\xbf").strip():
+        raise EmptyError("the file holds no text")
+    check_beginning(data, kind, path.name)
     return data
+
+
+def check_beginning(data: bytes, kind: Kind, name: str) -> None:
+    """Raises DocumentError where the first bytes say that it is something else than its name promises."""
+    from rag.load.decode import sniff
+
+    found = sniff(data)
+    if not found or found == _BEGINS.get(kind, "an HTML page"):
+        return
+    hint = "give the file its right suffix"
+    if found.startswith("an old "):
+        hint = next((f"save it as {new}" for program, new in _OLD.values() if program in found), "save it anew")
+    elif found.startswith("an encrypted "):
+        hint = "save a copy without a password"
+    raise DocumentError(f"is {found}, not what {Path(name).suffix.lower() or name} says", hint)
 
 
 def _within(source: Source, max_chars: int) -> Source:
@@ -175,5 +229,6 @@ def _within(source: Source, max_chars: int) -> Source:
         text=source.text[:max_chars],
         pages=tuple(p for p in source.pages if p < max_chars),
         headings=tuple(h for h in source.headings if h.start < max_chars),
+        times=tuple(c for c in source.times if c.start < max_chars),
         warnings=(*source.warnings, lost),
     )

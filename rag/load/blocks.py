@@ -1,7 +1,7 @@
 """Headings, paragraphs, tables and code -> Markdown text and its map of headings.
 
-For formats that know their structure (html, docx): their text becomes Markdown, so that one splitter, one
-prompt and one reader cope with all of them.
+For formats that know their structure (html, docx, slides, sheets): their text becomes Markdown, so that one splitter,
+one prompt and one reader cope with all of them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ class Blocks:
         self._parts: list[str] = []
         self._length = 0
         self._headings: list[Heading] = []
+        self._pages: list[int] = []
+        self._fresh = False  # a page has begun, and nothing stands on it yet
+
+    def __len__(self) -> int:
+        return self._length
 
     @property
     def text(self) -> str:
@@ -37,11 +42,26 @@ class Blocks:
     def headings(self) -> tuple[Heading, ...]:
         return tuple(self._headings)
 
+    @property
+    def pages(self) -> tuple[int, ...]:
+        return tuple(min(start, self._length) for start in self._pages)
+
+    def page(self) -> None:
+        """What is added from here on stands on the next page."""
+        self._pages.append(self._next)
+        self._fresh = True
+
+    @property
+    def _next(self) -> int:
+        """Where the next block will begin, after an empty line."""
+        return self._length + (2 if self._parts else 0)
+
     def add(self, text: str, *, gap: str = "\n\n") -> None:
         """A block as it stands, `gap` after the one before; blank ones are passed over."""
         text = clean(text).strip("\n")
         if not text.strip():
             return
+        gap, self._fresh = "\n\n" if self._fresh else gap, False
         for part in (gap, text) if self._parts else (text,):
             self._parts.append(part)
             self._length += len(part)
@@ -49,8 +69,7 @@ class Blocks:
     def heading(self, level: int, title: str) -> None:
         title = " ".join(clean(title).split())
         if title:
-            start = self._length + (2 if self._parts else 0)
-            self._headings.append(Heading(start, level, title))
+            self._headings.append(Heading(self._next, level, title))
             self.add(f"{'#' * min(level, 6)} {title}")
 
     def item(self, text: str, *, depth: int = 0, first: bool = False) -> None:

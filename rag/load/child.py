@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rag.errors import DocumentError, EmptyError, UnsupportedError
 from rag.load import load_file
-from rag.types import Heading, Source
+from rag.types import Cue, Heading, Source
 
 if TYPE_CHECKING:
     from rag.config import Load
@@ -107,6 +107,7 @@ def loaded(reply: dict[str, Any], relative: str) -> Source | DocumentError:
         headings=tuple(Heading(int(h["start"]), int(h["level"]), str(h["title"])) for h in source["headings"]),
         metadata=dict(source["metadata"]),
         warnings=tuple(map(str, source["warnings"])),
+        times=tuple(Cue(int(c["start"]), float(c["seconds"])) for c in source["times"]),
     )
 
 

@@ -7,6 +7,14 @@ import re
 
 from rag.errors import DocumentError
 
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # Microsoft's compound file
+_STREAMS = (  # the names of what lies in one say what it is
+    ("EncryptedPackage", "an encrypted Office document"),
+    ("WordDocument", "an old Word document (.doc)"),
+    ("PowerPoint Document", "an old PowerPoint presentation (.ppt)"),
+    ("Workbook", "an old Excel workbook (.xls)"),
+)
+
 _MAGIC = (
     (b"%PDF-", "a PDF"),
     (b"PK\x03\x04", "a zip archive"),
@@ -19,7 +27,7 @@ _MAGIC = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"\x7fELF", "a program"),
     (b"{\\rtf", "an RTF document"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old or encrypted Office document"),
+    (_OLE, "an old or encrypted Office document"),
     (b"SQLite format 3\x00", "an SQLite database"),
 )
 
@@ -33,11 +41,18 @@ def sniff(data: bytes) -> str | None:
     head = data[:1024]
     for magic, name in _MAGIC:
         if head.startswith(magic):
+            if magic == _OLE:
+                return _office(data)
             if name == "a GIF image" and b"\0" not in head[:32]:  # its magic is also a word
                 return None
             return name
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()[:15].lower()
     return "an HTML page" if start.startswith((b"<!doctype html", b"<html")) else None
+
+
+def _office(data: bytes) -> str:
+    names = ((name.encode("utf-16-le"), what) for name, what in _STREAMS)
+    return next((what for name, what in names if name in data), "an old or encrypted Office document")
 
 
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError
 from rag.load.blocks import Blocks
+from rag.load.container import open_container
 from rag.load.decode import clean
 from rag.types import Source
 
@@ -28,13 +29,12 @@ _HEADING_STYLE = re.compile(r"heading (\d)", re.IGNORECASE)
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
-    import zipfile
-
     import docx
 
+    open_container(data, "a Word document", config)
     try:
         document = docx.Document(BytesIO(data))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         detail = " ".join(str(error).split())[:200]
         raise DocumentError(f"is no readable Word document: {detail}", "open it in Word and save it anew") from None
     reader = _Reader(document)

@@ -143,5 +143,6 @@ def _text(desk: Desk, path: str, start: int, end: int | None) -> dict[str, Any]:
         "text": window.cut(source.text),
         "pages": [{"page": n, "start": s.start, "end": s.end} for n, s in enumerate(source.page_spans, 1)],
         "headings": [{"start": h.start, "level": h.level, "title": h.title} for h in source.headings],
+        "times": [{"start": c.start, "seconds": c.seconds} for c in source.times],
         "warnings": list(source.warnings),
     }

@@ -56,6 +56,7 @@ class PassageOut(BaseModel):
     source: str
     page: int | None
     line: int
+    seconds: float | None
     headings: list[str]
     start: int
     end: int
@@ -77,6 +78,7 @@ class CitationOut(BaseModel):
     source: str
     page: int | None
     line: int
+    seconds: float | None
     start: int
     end: int
     quote: str
@@ -211,6 +213,11 @@ class HeadingOut(BaseModel):
     title: str
 
 
+class CueOut(BaseModel):
+    start: int
+    seconds: float
+
+
 class TextOut(BaseModel):
     path: str
     kind: str
@@ -222,6 +229,7 @@ class TextOut(BaseModel):
     text: str
     pages: list[PageSpan]
     headings: list[HeadingOut]
+    times: list[CueOut]
     warnings: list[str]
 
 

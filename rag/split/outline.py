@@ -57,7 +57,8 @@ class Outline:
 
     def locate(self, offset: int) -> Location:
         index = bisect_right(self._starts, offset) - 1
-        return Location(self.source.page_at(offset), self.source.line_at(offset), self._path(index))
+        source = self.source
+        return Location(source.page_at(offset), source.line_at(offset), self._path(index), source.seconds_at(offset))
 
     def prefix(self, offset: int) -> str:
         """What is put before a chunk that begins at `offset`: `Title: Outer > Inner` and a line end, or nothing.

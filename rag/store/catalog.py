@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError
-from rag.types import Chunk, Heading, Location, Outcome, Source, Span
+from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 T = TypeVar("T")
 
-FORMAT = 1  # of the catalog; ids carry it as their first character
+FORMAT = 2  # of the tables
 PAGE = 5000  # rows per statement: SQLite allows 32,766 variables in one
 
 _SCHEMA = """
@@ -36,7 +36,8 @@ CREATE TABLE contents (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,          -- hash of the file's bytes, its kind and the settings that cut it
     kind TEXT NOT NULL, title TEXT, text TEXT NOT NULL,
-    pages TEXT NOT NULL, headings TEXT NOT NULL, metadata TEXT NOT NULL, warnings TEXT NOT NULL
+    pages TEXT NOT NULL, headings TEXT NOT NULL, metadata TEXT NOT NULL, warnings TEXT NOT NULL,
+    times TEXT NOT NULL DEFAULT '[]'
 );
 CREATE TABLE files (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -51,13 +52,21 @@ CREATE TABLE chunks (
     key TEXT NOT NULL UNIQUE,              -- '1' + hash of content, span and prefix: the public id
     content_id INTEGER NOT NULL REFERENCES contents(id),
     start INTEGER NOT NULL, "end" INTEGER NOT NULL, page INTEGER, line INTEGER NOT NULL,
-    headings TEXT NOT NULL, prefix TEXT NOT NULL, text TEXT NOT NULL, vector_key BLOB NOT NULL
+    headings TEXT NOT NULL, prefix TEXT NOT NULL, text TEXT NOT NULL, vector_key BLOB NOT NULL,
+    seconds REAL
 );
 CREATE INDEX chunks_content ON chunks(content_id, start);
 CREATE INDEX chunks_vector ON chunks(vector_key);
 CREATE TABLE vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE server_rows (chunk_id INTEGER PRIMARY KEY, present INTEGER NOT NULL);
 """
+
+_UPGRADES = {  # from an older format to the next: columns are only ever added, so nothing is read or embedded again
+    1: (
+        "ALTER TABLE contents ADD COLUMN times TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE chunks ADD COLUMN seconds REAL",
+    ),
+}
 
 _SEEN = "f.added <= :g AND (f.removed IS NULL OR f.removed > :g)"
 
@@ -118,6 +127,12 @@ class Catalog:
                             self._db.execute(statement)
                     self.set_meta(format=FORMAT, generation=0)
             found = self.meta("format")
+            while not readonly and isinstance(found, int) and found in _UPGRADES:
+                with self.transaction():
+                    for statement in _UPGRADES[found]:
+                        self._db.execute(statement)
+                    found += 1
+                    self.set_meta(format=found)
         except sqlite3.DatabaseError as error:
             raise IndexDamaged(
                 f"{file}: the catalog can't be read: {error}",
@@ -125,8 +140,10 @@ class Catalog:
             ) from None
         if found != FORMAT:
             self.close()
+            way_out = "run `rag sync`: it brings the index up to date" if found in _UPGRADES else None
             raise IndexMismatch(
-                f"{file}: written in format {found}, this version reads {FORMAT}", "use the version that wrote it"
+                f"{file}: written in format {found}, this version reads {FORMAT}",
+                way_out or "use the version that wrote it",
             )
 
     def _has_tables(self) -> bool:
@@ -265,8 +282,8 @@ class Catalog:
         """A text and its chunks, whose vectors are stored already. Returns the content's id."""
         with self.transaction():
             cursor = self._db.execute(
-                "INSERT INTO contents (key, kind, title, text, pages, headings, metadata, warnings) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO contents (key, kind, title, text, pages, headings, metadata, warnings, times) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     key,
                     source.kind,
@@ -276,12 +293,13 @@ class Catalog:
                     json.dumps([(h.start, h.level, h.title) for h in source.headings]),
                     json.dumps(source.metadata, default=str),
                     json.dumps(source.warnings),
+                    json.dumps([(c.start, c.seconds) for c in source.times]),
                 ),
             )
             content_id = int(cursor.lastrowid or 0)
             self._db.executemany(
-                'INSERT INTO chunks (key, content_id, start, "end", page, line, headings, prefix, text, vector_key) '
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                'INSERT INTO chunks (key, content_id, start, "end", page, line, headings, prefix, text, vector_key, '
+                "seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         chunk_key,
@@ -294,6 +312,7 @@ class Catalog:
                         c.prefix,
                         c.text,
                         vector_key,
+                        c.location.seconds,
                     )
                     for c, chunk_key, vector_key in zip(chunks, chunk_keys, vector_keys, strict=True)
                 ],
@@ -425,15 +444,15 @@ class Catalog:
         """The text as loaded, with its map, under one of its paths."""
         with self._lock:
             row = self._db.execute(
-                "SELECT kind, title, text, pages, headings, metadata, warnings FROM contents WHERE id = ?",
+                "SELECT kind, title, text, pages, headings, metadata, warnings, times FROM contents WHERE id = ?",
                 (content_id,),
             ).fetchone()
         if row is None:
             raise StoreError(f"{path}: its text is no longer in the catalog", "run `rag sync`")
-        kind, title, text, pages, headings, metadata, warnings = row
+        kind, title, text, pages, headings, metadata, warnings, times = row
         return Source(
             path, text, kind, title, tuple(json.loads(pages)), tuple(Heading(*h) for h in json.loads(headings)),
-            json.loads(metadata), tuple(json.loads(warnings)),
+            json.loads(metadata), tuple(json.loads(warnings)), tuple(Cue(*c) for c in json.loads(times)),
         )  # fmt: skip
 
     def text_at(self, path: str, generation: int, span: Span) -> str | None:
@@ -496,7 +515,7 @@ class Catalog:
                 self._db.executemany("INSERT OR REPLACE INTO server_rows VALUES (?, ?)", rows)
 
 
-_CHUNK = 'id, key, content_id, start, "end", page, line, headings, prefix, text'
+_CHUNK = 'id, key, content_id, start, "end", page, line, headings, prefix, text, seconds'
 
 
 def _file_row(row: tuple[Any, ...]) -> FileRow:
@@ -505,8 +524,8 @@ def _file_row(row: tuple[Any, ...]) -> FileRow:
 
 
 def _chunk_row(row: tuple[Any, ...]) -> ChunkRow:
-    chunk_id, key, content_id, start, end, page, line, headings, prefix, text = row
-    location = Location(page, line, tuple(json.loads(headings)))
+    chunk_id, key, content_id, start, end, page, line, headings, prefix, text, seconds = row
+    location = Location(page, line, tuple(json.loads(headings)), seconds)
     return ChunkRow(chunk_id, key, content_id, Chunk(text, Span(start, end), location, prefix))
 
 

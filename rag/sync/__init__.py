@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from rag.config import Config
 from rag.errors import Cancelled, ConfigError, DocumentError, EmptyError, FolderError, UnsupportedError
-from rag.load import LOADER_VERSION, kind_of, open_regular
+from rag.load import LOADER_VERSION, Kind, kind_of, open_regular, unsupported
 from rag.load.worker import LoaderPool
 from rag.store import FileRow, IndexWriter
 from rag.store.keys import canonical, chunk_key, vector_key
@@ -120,7 +120,7 @@ class Sync:
             raise FolderError(
                 f"{self.config.documents.path} holds no file that can be read ({len(entries)} files seen); "
                 "the index is left as it was",
-                "supported: txt md html pdf docx and source code; --allow-empty if the folder was emptied on purpose",
+                f"supported: {' '.join(get_args(Kind))}; --allow-empty if the folder was emptied on purpose",
             )
         self.writer.check_settings(self.embedder.fingerprint, self._splitting, reindex)
         load = self.config.load
@@ -431,5 +431,5 @@ def _changed_meanwhile(entry: Entry) -> bool:
 
 
 def _unsupported(path: str) -> str:
-    suffix = path.rpartition("/")[2].rpartition(".")[2] if "." in path.rpartition("/")[2] else ""
-    return f"no loader for .{suffix}" if suffix else "no loader for files without a suffix"
+    reason, hint = unsupported(Path(path))
+    return reason if hint.startswith("choices") else f"{reason}: {hint}"

@@ -119,7 +119,7 @@ def _is_level(page: Any) -> bool:
     count = page.count_chars()
     looked_at = range(0, count, max(1, count // 50))
     turned = [1 < pdfium_c.FPDFText_GetCharAngle(page, i) < 5.3 for i in looked_at]  # radians
-    return 2 * sum(turned) <= len(turned)
+    return bool(2 * sum(turned) <= len(turned))
 
 
 def _lines(page: Any, level: bool) -> list[Line]:

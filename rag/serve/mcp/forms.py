@@ -57,6 +57,7 @@ class Place(BaseModel):
     file: str = Field(description="Path, relative to the document folder.")
     page: int | None = Field(description="From 1; null where the format has no pages.")
     line: int = Field(description="From 1, in the file's text as it was read.")
+    seconds: float | None = Field(None, description="From the start of a recording; null for other files.")
 
 
 class Found(Place):
@@ -162,8 +163,9 @@ class SyncResult(BaseModel):
     seconds: float
 
 
-def place(p: Passage | Citation) -> dict[str, str | int | None]:
-    return {"file": p.source, "page": p.location.page, "line": p.location.line}
+def place(p: Passage | Citation) -> dict[str, str | int | float | None]:
+    here = p.location
+    return {"file": p.source, "page": here.page, "line": here.line, "seconds": here.seconds}
 
 
 def found(p: Passage) -> Found:

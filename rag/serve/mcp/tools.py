@@ -143,6 +143,7 @@ def get(call: Call, args: forms.Get) -> tuple[str, BaseModel]:
         file=source.path,
         page=location.page,
         line=first,
+        seconds=location.seconds,
         title=source.title,
         last_line=last,
         lines=source.line_at(len(source.text)),

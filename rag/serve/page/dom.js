@@ -55,5 +55,11 @@ export async function sure(title, text, yes) {
 
 export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
-// As the command line names a place: "handbook.pdf, page 3" or "notes.md:41".
-export const place = ({ source, page, line }) => shown(page ? `${source}, page ${page}` : `${source}:${line}`);
+// As the command line names a place: "handbook.pdf, page 3", "talk.pptx, slide 3", "talk.srt, at 02:13" or "notes.md:41".
+export const place = ({ source, page, line, seconds }) =>
+  shown(seconds != null ? `${source}, at ${clock(seconds)}` : page ? `${source}, ${/\.pp\w+$/i.test(source) ? "slide" : "page"} ${page}` : `${source}:${line}`);
+
+const clock = (seconds) => {
+  const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, Math.floor(seconds) % 60];
+  return (parts[0] ? parts : parts.slice(1)).map((part, i) => (i || !parts[0] ? String(part).padStart(2, "0") : part)).join(":");
+};

@@ -102,7 +102,7 @@ async function showText(body, where, mine) {
     el("span", {}, [told.title ? shown(told.title) : null, count(told.characters, "character"), `from line ${told.line}`].filter(Boolean).join(" · ")),
     told.start > 0 ? move("Earlier", Math.max(0, told.start - 50000)) : null,
     told.end < told.characters ? move("Later", told.end) : null,
-    told.pages.length ? el("button", { type: "button", class: "quiet", onclick: () => show(where) }, "As a page") : null,
+    told.kind === "pdf" ? el("button", { type: "button", class: "quiet", onclick: () => show(where) }, "As a page") : null,
   );
   put(body, tools, told.warnings.map((warning) => el("p", { class: "told" }, shown(warning))), text);
   if (mark) scrollTo(body, mark);

@@ -1,0 +1,131 @@
+"""PowerPoint presentations: each slide is a page; its title a heading; text, tables, charts' figures and notes.
+
+Text in pictures and SmartArt isn't read. A hidden slide keeps its number and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from rag.errors import DocumentError
+from rag.load.blocks import Blocks
+from rag.load.container import open_container
+from rag.load.decode import clean
+from rag.types import Source
+
+if TYPE_CHECKING:
+    from rag.config import Load
+
+_NO_TITLE = {"powerpoint presentation", "presentation", "slide 1", ""}
+
+
+def load(data: bytes, relative: str, config: Load) -> Source:
+    import pptx
+
+    open_container(data, "a PowerPoint presentation", config)
+    try:
+        deck = pptx.Presentation(BytesIO(data))
+    except (KeyError, ValueError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise DocumentError(f"is no readable presentation: {detail}", "open it and save it anew") from None
+    blocks, warnings = Blocks(), list[str]()
+    for number, slide in enumerate(deck.slides, 1):
+        if number > config.max_pages:
+            warnings.append(f"slides after {config.max_pages} left out: load.max_pages")
+            break
+        blocks.page()
+        if slide._element.get("show") in ("0", "false"):
+            warnings.append(f"slide {number} is hidden: left out")
+            continue
+        _slide(slide, blocks)
+    title = " ".join(clean(deck.core_properties.title or "").split())
+    if title.lower() in _NO_TITLE:
+        title = blocks.headings[0].title if blocks.headings else ""
+    return Source(
+        relative,
+        blocks.text,
+        "pptx",
+        title=title or None,
+        pages=blocks.pages,
+        headings=blocks.headings,
+        metadata={"pages": len(blocks.pages)},
+        warnings=tuple(warnings),
+    )
+
+
+def _slide(slide: Any, blocks: Blocks) -> None:
+    title = slide.shapes.title
+    if title is not None and title.has_text_frame:
+        blocks.heading(1, title.text_frame.text.replace("\v", " "))
+    for shape in _in_order(slide.shapes):
+        if title is None or shape.shape_id != title.shape_id:
+            _shape(shape, blocks)
+    if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
+        notes = slide.notes_slide.notes_text_frame.text.strip()
+        if notes:
+            blocks.add(f"Notes: {notes}".replace("\v", "\n"))
+
+
+def _in_order(shapes: Iterable[Any]) -> Iterator[Any]:
+    """From top to bottom, then left to right; members of a group together, where the group stands."""
+
+    def place(shape: Any) -> tuple[int, int]:
+        return (shape.top or 0, shape.left or 0)
+
+    for shape in sorted(shapes, key=place):
+        members = getattr(shape, "shapes", None)
+        if members is None:
+            yield shape
+        else:
+            yield from _in_order(members)
+
+
+def _shape(shape: Any, blocks: Blocks) -> None:
+    if getattr(shape, "has_table", False):
+        blocks.table(_table(shape.table))
+    elif getattr(shape, "has_chart", False):
+        _chart(shape.chart, blocks)
+    elif shape.has_text_frame:
+        paragraphs = [p for p in shape.text_frame.paragraphs if p.text.strip()]
+        listed = shape.is_placeholder and len(paragraphs) > 1
+        for index, paragraph in enumerate(paragraphs):
+            text = clean(paragraph.text.replace("\v", "\n"))
+            if listed or paragraph.level:
+                blocks.item(text, depth=paragraph.level, first=index == 0)
+            else:
+                blocks.add(text, gap="\n\n" if index == 0 else "\n")
+
+
+def _table(table: Any) -> list[list[str]]:
+    """Rows of words; those of a merged cell stand in each row that it covers."""
+    down: dict[tuple[int, int], str] = {}
+    rows = []
+    for top, row in enumerate(table.rows):
+        words = []
+        for column, cell in enumerate(row.cells):
+            text = down.get((top, column), "") if cell.is_spanned else cell.text_frame.text.replace("\v", " ")
+            if cell.is_merge_origin:
+                down.update({(top + below, column): text for below in range(1, min(cell.span_height, 1000))})
+            words.append(text)
+        rows.append(words)
+    return rows
+
+
+def _chart(chart: Any, blocks: Blocks) -> None:
+    """The figures behind it, as a table; a damaged chart costs nothing but itself."""
+    try:
+        if chart.has_title and chart.chart_title.has_text_frame:
+            blocks.add(chart.chart_title.text_frame.text)
+        plot = chart.plots[0]
+        categories = [str(category) for category in plot.categories]
+        series = [(str(each.name or ""), list(each.values)) for each in plot.series]
+    except Exception:
+        return
+    rows = [["", *(name for name, _ in series)]]
+    for index, category in enumerate(categories):
+        values = [each[index] if index < len(each) else None for _, each in series]
+        rows.append([category, *("" if v is None else format(v, ".15g") for v in values)])
+    if series and categories:
+        blocks.table(rows)

@@ -1,0 +1,182 @@
+"""Excel workbooks: each visible sheet a heading and its tables, as the cells are shown.
+
+openpyxl reads row by row, so that a large sheet doesn't fill the memory. What a formula came to is what Excel stored
+with it; nothing is calculated. Where nothing is stored (a program wrote the file), the formula itself stands there.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+from rag.load.blocks import Blocks
+from rag.load.container import open_container
+from rag.load.decode import clean
+from rag.types import Source
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
+
+    from rag.config import Load
+
+MOST_ROWS, MOST_COLUMNS = 1_048_576, 16_384  # Excel's own; a file that claims more is hostile
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
+_MOST_MERGED = 10_000
+
+Row = list[str]
+
+
+def load(data: bytes, relative: str, config: Load) -> Source:
+    import openpyxl
+
+    archive = open_container(data, "an Excel workbook", config)
+    shown = openpyxl.load_workbook(BytesIO(data), read_only=True, data_only=True, keep_links=False)
+    written = None  # the formulas: a second reading, for the files that have some
+    blocks, warnings = Blocks(), list[str]()
+    for number, sheet in enumerate(shown.worksheets):
+        if sheet.sheet_state != "visible":
+            warnings.append(f"sheet {sheet.title!r} is hidden: left out")
+            continue
+        if len(blocks) > config.max_chars:
+            warnings.append(f"sheet {sheet.title!r} left out: the text is longer than load.max_chars")
+            continue
+        raw = _member(archive, sheet)
+        formulas = None
+        if _FORMULA.search(raw):
+            written = written or openpyxl.load_workbook(BytesIO(data), read_only=True, keep_links=False)
+            formulas = written.worksheets[number]
+        found = _Sheet(sheet, formulas, _merged(raw), config.max_chars)
+        for count, table in enumerate(found.tables()):
+            if not count:
+                blocks.heading(1, sheet.title)
+            _write(table, blocks)
+        if found.unknown:
+            without = "formulas without a stored result, shown as written"
+            warnings.append(f"sheet {sheet.title!r}: {without}: {found.unknown}")
+        if found.cut:
+            warnings.append(f"sheet {sheet.title!r}: rows after {found.cut} left out, longer than load.max_chars")
+    title = " ".join(clean(shown.properties.title or "").split()) or None
+    return Source(relative, blocks.text, "xlsx", title=title, headings=blocks.headings, warnings=tuple(warnings))
+
+
+def _member(archive: ZipFile, sheet: Any) -> bytes:
+    """The sheet's XML: openpyxl's row reader passes over merged cells."""
+    try:
+        return archive.read(sheet._worksheet_path)
+    except KeyError:
+        return b""
+
+
+def _merged(raw: bytes) -> dict[tuple[int, int], tuple[int, int]]:
+    """(row, column) of each covered cell -> the cell whose value it shows. From 1."""
+    from openpyxl.utils import column_index_from_string as index
+
+    covered: dict[tuple[int, int], tuple[int, int]] = {}
+    for match in _MERGED.finditer(raw):
+        left, top, right, bottom = index(match[1].decode()), int(match[2]), index(match[3].decode()), int(match[4])
+        if (right - left + 1) * (bottom - top + 1) + len(covered) > _MOST_MERGED:
+            continue
+        cells = ((row, column) for row in range(top, bottom + 1) for column in range(left, right + 1))
+        covered.update((cell, (top, left)) for cell in cells if cell != (top, left))
+    return covered
+
+
+class _Sheet:
+    """One sheet, read once by `tables`; after that `unknown` counts formulas without a result, and `cut` is the last
+    row taken where the text grew too long."""
+
+    def __init__(self, sheet: Any, formulas: Any, merged: dict[tuple[int, int], tuple[int, int]], most: int) -> None:
+        self._rows = _rows(sheet, formulas)
+        self._merged = merged
+        self._corners = dict.fromkeys(merged.values(), "")  # of merged cells: the words they share
+        self._most = most
+        self.unknown = 0
+        self.cut: int | None = None
+
+    def tables(self) -> Iterator[list[Row]]:
+        """Cut at empty rows, unless a row of figures follows: then the empty one was only for the eye."""
+        table: list[Row] = []
+        length, empty = 0, 0
+        for number, (cells, written) in enumerate(self._rows, 1):
+            if number > MOST_ROWS:
+                break
+            row = self._words(number, cells[:MOST_COLUMNS], written)
+            if not any(row):
+                empty += 1
+                continue
+            figures = any(cell.value is not None and not isinstance(cell.value, str) for cell in cells)
+            if table and empty and (empty > 1 or not figures):
+                yield table
+                table = []
+            empty = 0
+            table.append(row)
+            length += sum(map(len, row)) + 3 * len(row)
+            if length > self._most:
+                self.cut = number
+                break
+        if table:
+            yield table
+
+    def _words(self, number: int, cells: Sequence[Any], written: Sequence[Any] | None) -> Row:
+        row = []
+        for column, cell in enumerate(cells, 1):
+            text = _shown(cell)
+            if not text and written is not None and column <= len(written):
+                formula = written[column - 1].value
+                if isinstance(formula, str) and formula.startswith("="):
+                    text = formula
+                    self.unknown += 1
+            place = (number, column)
+            if place in self._corners:
+                self._corners[place] = text
+            elif place in self._merged:
+                text = self._corners[self._merged[place]]
+            row.append(text)
+        return row
+
+
+def _rows(sheet: Any, formulas: Any) -> Iterator[tuple[Sequence[Any], Sequence[Any] | None]]:
+    for each in (sheet, formulas):
+        if each is not None:
+            each.reset_dimensions()  # what the file says about its size is often wrong
+    yield from zip(sheet.iter_rows(), repeat(None) if formulas is None else formulas.iter_rows(), strict=False)
+
+
+def _write(rows: list[Row], blocks: Blocks) -> None:
+    """One table: lines above it that fill one cell are its title; columns without a word go."""
+    width = max(map(len, rows), default=0)
+    used = [column for column in range(width) if any(column < len(row) and row[column] for row in rows)]
+    table = [[row[column] if column < len(row) else "" for column in used] for row in rows]
+    while table and len(used) > 1 and len(set(filter(None, table[0]))) == 1:
+        blocks.add(next(filter(None, table.pop(0))))
+    if len(used) == 1:
+        blocks.add("\n".join(" ".join(row[0].split()) for row in table))
+    else:
+        blocks.table(table)
+
+
+def _shown(cell: Any) -> str:
+    """A cell's value in words: dates as ISO 8601, shares in percent where the cell shows them so."""
+    match cell.value:
+        case None:
+            return ""
+        case str() as text:
+            return clean(text).strip()
+        case bool() as truth:
+            return "TRUE" if truth else "FALSE"
+        case datetime.datetime() as moment:
+            return moment.date().isoformat() if moment.time() == datetime.time() else moment.isoformat(" ", "seconds")
+        case datetime.date() | datetime.time() as moment:
+            return moment.isoformat()
+        case int() | float() as number:
+            form = str(getattr(cell, "number_format", None) or "")
+            if percent := re.search(r"0(?:\.(0+))?%", form):
+                return f"{number * 100:.{len(percent[1] or '')}f}%"
+            return format(number, ".15g") if isinstance(number, float) else str(number)
+        case other:
+            return str(other)

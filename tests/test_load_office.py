@@ -1,0 +1,377 @@
+"""Slides, sheets and tables as text: what a person sees of them, where it stands, and files that mean harm."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rag.config import Load
+from rag.errors import DocumentError, EmptyError, UnsupportedError
+from rag.load import load_file
+from rag.load.csv import delimiter_of
+from rag.types import Source, label
+
+
+def put(folder: Path, name: str, data: bytes | str) -> Path:
+    path = folder / name
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
+
+
+def load(path: Path, config: Load | None = None) -> Source:
+    source = load_file(path, path.name, config or Load())
+    assert all(source.text[h.start :].lstrip("# ").startswith(h.title) for h in source.headings)
+    assert list(source.pages) == sorted(source.pages)
+    assert set(source.pages[:1]) <= {0}
+    return source
+
+
+def saved(document: Any) -> bytes:
+    buffer = io.BytesIO()
+    document.save(buffer)
+    return buffer.getvalue()
+
+
+# --- Excel ---------------------------------------------------------------------------------------------------
+
+
+def workbook() -> Any:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "Prices"
+    sheet["A1"] = "Price list 2024"
+    sheet.merge_cells("A1:D1")
+    for row in (
+        [],
+        ["Item", "Price", "Since", "Share"],
+        ["Bolt | M6", 0.1 + 0.2, datetime.date(2024, 3, 1), 0.125],
+        ["Nut", 3, datetime.datetime(2024, 3, 1, 13, 5), "=B4*2"],
+        [],
+        ["Screw", 4.0, None, True],
+        ["Group", 1],
+        [None, 2],
+    ):
+        sheet.append(row)
+    sheet["D4"].number_format = "0.0%"
+    sheet.merge_cells("A8:A9")
+    hidden = book.create_sheet("Secret")
+    hidden["A1"] = "hidden words"
+    hidden.sheet_state = "hidden"
+    book.create_sheet("Empty")
+    notes = book.create_sheet("Notes")
+    notes["B2"], notes["B3"] = "A lone note.", "Another."
+    notes["B6"], notes["C6"] = "Name", "Size"
+    notes["B7"], notes["C7"] = "x", "wide\nand\ttall"
+    book.properties.title = "Our prices"
+    return book
+
+
+def test_a_workbook_reads_as_its_sheets_show_it(tmp_path: Path) -> None:
+    source = load(put(tmp_path, "prices.xlsx", saved(workbook())))
+    assert source.text == (
+        "# Prices\n\nPrice list 2024\n\n"
+        "| Item | Price | Since | Share |\n| --- | --- | --- | --- |\n"
+        "| Bolt \\| M6 | 0.3 | 2024-03-01 | 12.5% |\n"
+        "| Nut | 3 | 2024-03-01 13:05:00 | =B4*2 |\n"
+        "| Screw | 4 |  | TRUE |\n"  # the empty row before it was for the eye
+        "| Group | 1 |  |  |\n| Group | 2 |  |  |\n\n"  # a merged cell stands in each row it covers
+        "# Notes\n\nA lone note.\nAnother.\n\n"
+        "| Name | Size |\n| --- | --- |\n| x | wide and tall |"
+    )
+    assert (source.kind, source.title, source.pages) == ("xlsx", "Our prices", ())
+    assert source.warnings == (
+        "sheet 'Prices': formulas without a stored result, shown as written: 1",
+        "sheet 'Secret' is hidden: left out",
+    )
+    assert label(source.path, source.locate(source.text.index("Nut"))) == "prices.xlsx:8 (Prices)"
+
+
+def test_a_formula_shows_what_it_came_to(tmp_path: Path) -> None:
+    """As Excel stores it: openpyxl writes no results."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(workbook()))) as old, zipfile.ZipFile(data, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"<f>B4*2</f><v", b"<f>B4*2</f><v>0.6</v><v"))
+    source = load(put(tmp_path, "a.xlsx", data.getvalue()))
+    assert "| Nut | 3 | 2024-03-01 13:05:00 | 0.6 |" in source.text
+    assert not any("formulas" in w for w in source.warnings)
+
+
+def test_a_workbook_without_words_is_empty(tmp_path: Path) -> None:
+    import openpyxl
+
+    with pytest.raises(EmptyError):
+        load(put(tmp_path, "a.xlsx", saved(openpyxl.Workbook())))
+
+
+def test_a_long_sheet_is_cut_and_said(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for number in range(500):
+        book.active.append([f"row {number}", number])
+    book.create_sheet("Second")["A1"] = "more"
+    source = load(put(tmp_path, "a.xlsx", saved(book)), Load(max_chars=1000))
+    assert len(source.text) <= 1000
+    assert any("rows after" in w for w in source.warnings)
+    assert any("'Second' left out" in w for w in source.warnings)
+
+
+def test_a_cell_far_away_costs_nothing(tmp_path: Path) -> None:
+    import openpyxl
+
+    near, far = '<c r="A1" t="str"><v>near</v></c>', '<c t="str"><v>far</v></c>'
+    rows = f'<row r="1">{near}</row><row r="99999999">{far}</row>'
+    merged = b'<mergeCells><mergeCell ref="A1:XFD1048576"/></mergeCells>'
+    data = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(openpyxl.Workbook()))) as old, zipfile.ZipFile(data, "w") as new:
+        for name in old.namelist():
+            body = old.read(name)
+            if name.endswith("sheet1.xml"):
+                head = body.split(b"<sheetData")[0]
+                body = head + b"<sheetData>" + rows.encode() + b"</sheetData>" + merged + b"</worksheet>"
+            new.writestr(name, body)
+    assert load(put(tmp_path, "a.xlsx", data.getvalue())).text == "# Sheet\n\nnear"
+
+
+# --- PowerPoint ----------------------------------------------------------------------------------------------
+
+
+def deck() -> Any:
+    import pptx
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE
+    from pptx.util import Inches
+
+    deck = pptx.Presentation()
+    first = deck.slides.add_slide(deck.slide_layouts[1])
+    first.shapes.title.text = "The\vplan"
+    frame = first.placeholders[1].text_frame
+    frame.text = "First"
+    for level, text in ((1, "Deeper"), (0, "Second\vline")):
+        paragraph = frame.add_paragraph()
+        paragraph.text, paragraph.level = text, level
+    first.notes_slide.notes_text_frame.text = "Say this."
+    second = deck.slides.add_slide(deck.slide_layouts[5])
+    second.shapes.title.text = "Figures"
+    table = second.shapes.add_table(3, 2, Inches(1), Inches(3), Inches(4), Inches(2)).table
+    for row, words in enumerate((["Region", "Sales"], ["North", "5"], ["", "7"])):
+        for column, word in enumerate(words):
+            table.cell(row, column).text = word
+    table.cell(1, 0).merge(table.cell(2, 0))
+    group = second.shapes.add_group_shape()
+    inner = group.shapes.add_group_shape()
+    inner.shapes.add_textbox(Inches(1), Inches(2), Inches(1), Inches(1)).text_frame.text = "In a group"
+    hidden = deck.slides.add_slide(deck.slide_layouts[6])
+    hidden.shapes.add_textbox(0, 0, 9, 9).text_frame.text = "hidden words"
+    hidden._element.set("show", "0")
+    last = deck.slides.add_slide(deck.slide_layouts[6])
+    last.shapes.add_textbox(0, 9, 9, 9).text_frame.text = "Below"
+    last.shapes.add_textbox(0, 0, 9, 9).text_frame.text = "Above"
+    data = CategoryChartData()
+    data.categories = ["East", "West"]
+    data.add_series("2023", (1.5, 2))
+    data.add_series("2024", (3, None))
+    last.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, 0, 99, 99, 99, data)
+    return deck
+
+
+def test_slides_are_pages_in_reading_order(tmp_path: Path) -> None:
+    source = load(put(tmp_path, "talk.pptx", saved(deck())))
+    assert source.text == (
+        "# The plan\n\n- First\n  - Deeper\n- Second\n  line\n\nNotes: Say this.\n\n"
+        "# Figures\n\nIn a group\n\n| Region | Sales |\n| --- | --- |\n| North | 5 |\n| North | 7 |\n\n"
+        "Above\n\nBelow\n\n|  | 2023 | 2024 |\n| --- | --- | --- |\n| East | 1.5 | 3 |\n| West | 2 |  |"
+    )
+    assert [source.page_at(source.text.index(w)) for w in ("First", "Say", "Figures", "Above")] == [1, 1, 2, 4]
+    assert [span.cut(source.text) for span in source.page_spans][2] == ""
+    assert label(source.path, source.locate(source.text.index("North"))) == "talk.pptx, slide 2"
+    assert (source.title, source.warnings) == ("The plan", ("slide 3 is hidden: left out",))
+
+
+def test_too_many_slides_are_cut_and_said(tmp_path: Path) -> None:
+    source = load(put(tmp_path, "a.pptx", saved(deck())), Load(max_pages=1))
+    assert (len(source.pages), source.warnings) == (1, ("slides after 1 left out: load.max_pages",))
+
+
+# --- csv -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "lines"),
+    [
+        ("a.csv", '\ufeffname;price\r\n"Bolt; ""M6""\r\nlong";0,12\r\n\r\nNut;0,05\r\n',
+         ["| name | price |", "| --- | --- |", '| Bolt; "M6" long | 0,12 |', "| Nut | 0,05 |"]),
+        ("a.tsv", "a, b\tc\n1\t2,5\n", ["| a, b | c |", "| --- | --- |", "| 1 | 2,5 |"]),
+        ("a.csv", "sep=|\nx|y,z\n1|2\n", ["| x | y,z |", "| --- | --- |", "| 1 | 2 |"]),
+        ("a.csv", "Größe,Preis\n1,2\n".encode("cp1252"), ["| Größe | Preis |", "| --- | --- |", "| 1 | 2 |"]),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16"), ["| a | b |", "| --- | --- |", "| 1 | 2 |"]),
+        ("a.csv", "a,b,c\n1\n1,2,3,4\n", ["| a | b | c |  |", "| --- | --- | --- | --- |", "| 1 |  |  |  |",
+                                          "| 1 | 2 | 3 | 4 |"]),
+        ("a.csv", "one\ntwo words\n", ["one", "two words"]),
+    ],
+)  # fmt: skip
+def test_csv_becomes_rows(tmp_path: Path, name: str, data: str | bytes, lines: list[str]) -> None:
+    source = load(put(tmp_path, name, data))
+    assert source.text.split("\n") == lines
+    assert source.warnings == ()
+
+
+def test_a_stray_quote_does_not_swallow_the_table(tmp_path: Path) -> None:
+    source = load(put(tmp_path, "a.csv", 'x,y\n"open,1\n2,3\n'))
+    assert source.text.endswith('| "open | 1 |\n| 2 | 3 |')
+    assert source.warnings == ("its quotes don't match: read as if they were letters",)
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=8)
+
+
+@given(st.sampled_from(",;\t|"), st.lists(st.lists(CELLS, min_size=2, max_size=4), min_size=2, max_size=8))
+def test_whatever_csv_writes_is_read_back(delimiter: str, rows: list[list[str]]) -> None:
+    """Every cell's words stand in the text, in order, one line to a row."""
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(rows)
+    assert delimiter_of(out.getvalue().split("\n")) in ",;\t|"
+    from rag.load import csv as loader
+
+    source = loader.load(f"sep={delimiter}\n{out.getvalue()}".encode(), "a.csv", Load())
+    kept = [row for row in rows if any(cell.replace("\ufeff", "").strip() for cell in row)]
+    lines = source.text.split("\n") if source.text else []
+    assert len(lines) == (len(kept) + 1 if kept else 0)
+    for row, line in zip(kept, lines[:1] + lines[2:], strict=True):
+        at = 0
+        for cell in row:
+            words = " ".join(cell.replace("\ufeff", "").split()).replace("|", r"\|")
+            at = line.index(words, at) + len(words)
+
+
+# --- files that mean harm, and files that are something else ---------------------------------------------------
+
+
+def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+TYPES = b'<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
+
+
+@pytest.mark.parametrize("suffix", ["docx", "pptx", "xlsx"])
+def test_bombs_are_refused_unopened(tmp_path: Path, suffix: str) -> None:
+    bomb = zipped({"[Content_Types].xml": TYPES, "word/document.xml": b"0" * (80 << 20)})
+    assert len(bomb) < 1 << 20
+    with pytest.raises(DocumentError, match=r"unpacks from [\d,]+ bytes to [\d,]+, more than is safe"):
+        load(put(tmp_path, f"a.{suffix}", bomb))
+    many = zipped({f"{n}": b"" for n in range(10_001)})
+    with pytest.raises(DocumentError, match="holds 10001 files"):
+        load(put(tmp_path, f"b.{suffix}", many))
+    with pytest.raises(DocumentError, match="is a plain zip archive, not a"):
+        load(put(tmp_path, f"c.{suffix}", zipped({"../../etc/passwd": b"x", "readme.txt": b"y"})))
+
+
+def test_members_outside_and_entities_are_harmless(tmp_path: Path) -> None:
+    secret = put(tmp_path, "secret", "sesame")
+    evil = (
+        f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "file://{secret}"><!ENTITY a "aaaaaaaaaa">'
+        + "".join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefghi", "bcdefghij", strict=True))
+        + "]>"
+    ).encode()
+    for name, document, part in (
+        ("a.xlsx", workbook(), "xl/worksheets/sheet1.xml"),
+        ("b.xlsx", workbook(), "xl/sharedStrings.xml"),
+        ("c.xlsx", workbook(), "xl/workbook.xml"),
+        ("a.pptx", deck(), "ppt/slides/slide1.xml"),
+    ):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(saved(document))) as old, zipfile.ZipFile(buffer, "w") as new:
+            new.writestr("../../../evil.txt", "zip slip")
+            for member in old.namelist():
+                body = old.read(member)
+                if member == part:
+                    body = evil + body[body.index(b"?>") + 2 :] if body.startswith(b"<?xml") else evil + body
+                    body = body.replace(b">Price list 2024<", b">&e;&j;<").replace(b">First<", b">&e;&j;<")
+                new.writestr(member, body)
+        try:
+            text = load(put(tmp_path, name, buffer.getvalue())).text
+        except DocumentError:
+            text = ""
+        assert "sesame" not in text
+        assert "aaaaaaaaaaa" not in text
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pptx", "a.xlsx", "b.xlsx", "c.xlsx", "secret"]
+    assert not (tmp_path.parent / "evil.txt").exists()
+
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 504
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason", "hint"),
+    [
+        ("a.xlsx", OLE + "Workbook".encode("utf-16-le"), "is an old Excel workbook", "save it as .xlsx"),
+        ("a.pptx", OLE + "PowerPoint Document".encode("utf-16-le"), "is an old PowerPoint", "save it as .pptx"),
+        ("a.docx", OLE + "WordDocument".encode("utf-16-le"), "is an old Word document", "save it as .docx"),
+        ("a.xlsx", OLE + "EncryptedPackage".encode("utf-16-le"), "is an encrypted Office", "without a password"),
+        ("a.csv", b"PK\x03\x04" + b"\0" * 40, "is a zip archive, not what .csv says", "right suffix"),
+        ("a.csv", b"<!doctype html><p>404", "is an HTML page, not what .csv says", "right suffix"),
+        ("a.csv", b"%PDF-1.4", "is a PDF", "right suffix"),
+        ("a.pptx", zipped({"xl/workbook.xml": b"x"}), "is an Excel workbook, not a PowerPoint", "right suffix"),
+        ("a.xlsx", zipped({"xl/workbook.bin": b"x"}), "is a binary Excel workbook", "right suffix"),
+        ("a.xlsx", zipped({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet"}), "is an OpenDocument s", ""),
+        ("a.xlsx", zipped({"[Content_Types].xml": TYPES}), "can't be read as xlsx", "save it anew"),
+        ("a.pptx", zipped({"[Content_Types].xml": b"<"}), "can't be read as pptx", "save it anew"),
+        ("a.pptx", b"PK\x03\x04 cut short", "can't be read as a PowerPoint", "save it anew"),
+    ],
+)
+def test_mislabelled_and_damaged_files_say_so(tmp_path: Path, name: str, data: bytes, reason: str, hint: str) -> None:
+    with pytest.raises(DocumentError, match=reason) as caught:
+        load(put(tmp_path, name, data))
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(("suffix", "program"), [("doc", "Word"), ("xls", "Excel"), ("ppt", "PowerPoint")])
+def test_old_formats_are_named(tmp_path: Path, suffix: str, program: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"no loader for .{suffix}, the old {program} format") as caught:
+        load(put(tmp_path, f"a.{suffix.upper()}", OLE))
+    assert caught.value.hint == f"save it as .{suffix}x"
+
+
+@pytest.mark.parametrize("suffix", ["docx", "pptx", "xlsx"])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_damaged_bytes_have_one_outcome(tmp_path_factory: pytest.TempPathFactory, suffix: str, data: Any) -> None:
+    """Each file ends in a Source or one DocumentError, whatever was done to it."""
+    whole = WHOLE.setdefault(suffix, make(suffix))
+    damaged = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=20))
+    with contextlib.suppress(DocumentError):  # anything else is a crash
+        load(put(tmp_path_factory.mktemp("damaged"), f"a.{suffix}", bytes(damaged)))
+
+
+WHOLE: dict[str, bytes] = {}
+
+
+def make(suffix: str) -> bytes:
+    if suffix == "docx":
+        import docx
+
+        document = docx.Document()
+        document.add_heading("One", 1)
+        document.add_paragraph("Words.")
+        return saved(document)
+    return saved(deck() if suffix == "pptx" else workbook())

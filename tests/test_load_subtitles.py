@@ -1,0 +1,81 @@
+"""Subtitles: words with their times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.config import Load
+from rag.errors import DocumentError
+from rag.load import load_file
+from rag.load.subtitles import load
+from rag.types import Source, label
+
+SRT = """\ufeff1
+00:00:01,500 --> 00:00:03,000
+<i>The heron</i> stands
+in the river.
+
+2
+00:00:03,200 --> 00:00:05,000 X1:40 X2:600
+{\\an8}It waits.
+
+3
+00:02:13,000 --> 00:02:15,000
+Copper melts at 1085 degrees.
+"""
+VTT = """WEBVTT - A talk
+
+NOTE nobody reads this
+
+STYLE
+::cue { color: lime }
+
+intro
+01.500 --> 00:03.000
+not a time
+
+00:04.000 --> 00:06.000 align:start
+<v Ann>Tom &amp; Jerry <00:05.000>run.
+
+01:02:03.004 --> 01:02:05.000
+Late.
+"""
+
+
+def read(text: str, name: str) -> Source:
+    return load(text.encode(), name, Load())
+
+
+def test_srt(tmp_path: Path) -> None:
+    file = tmp_path / "talk.srt"
+    file.write_text(SRT, encoding="utf-8")
+    source = load_file(file, "talk.srt", Load())
+    assert source.text == "The heron stands in the river.\nIt waits.\n\nCopper melts at 1085 degrees."
+    assert [(c.start, c.seconds) for c in source.times] == [(0, 1.5), (31, 3.2), (42, 133.0)]
+    assert label("talk.srt", source.locate(source.text.index("melts"))) == "talk.srt, at 02:13"
+
+
+def test_vtt_takes_the_words_and_leaves_the_rest() -> None:
+    source = read(VTT, "talk.vtt")
+    assert source.text == "Tom & Jerry run.\n\nLate."
+    assert [c.seconds for c in source.times] == [4.0, 3723.004]
+    assert source.warnings == ("1 blocks without a time left out",)
+
+
+def test_a_file_without_a_cue_is_refused() -> None:
+    with pytest.raises(DocumentError, match="no cue with its time"):
+        read("Just some words.", "talk.srt")
+
+
+@given(st.text(alphabet="01:,.->\n <>{}\\\\ab&;", max_size=200))
+def test_whatever_it_holds_it_ends_in_one_outcome(text: str) -> None:
+    try:
+        source = read(text, "a.srt")
+    except DocumentError:
+        return
+    assert [c.start for c in source.times] == sorted(c.start for c in source.times)
+    assert all(c.start < len(source.text) for c in source.times)
