@@ -126,6 +126,23 @@ def _covid(r: dict[str, Any]) -> list[Row]:
     return rows
 
 
+def _defaults(r: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    for name, v in r.items():
+        if name == "default":
+            continue
+        for part, against in (("cells", "of the best"), ("lengths", "of the best; longer chunks show more in vain")):
+            for settings, cell in v[part].items():
+                value, low, high = cell["value"]
+                told = f"{v['by']} {value} ({low} to {high}), char_iou@5 {cell['char_iou@5']}"
+                difference, low, high = cell["difference"]
+                verdict = "worse" if cell["worse"] else "not shown to be worse"
+                behind = f"{difference:+} ({low:+} to {high:+}) {against}: {verdict}" if difference else "the best"
+                shipped = ", as shipped" if settings == r["default"] else ""
+                rows.append((f"{name}, {v['questions']} questions: {settings}{shipped}", told, behind))
+    return rows
+
+
 def _abstention(r: dict[str, Any]) -> list[Row]:
     trial = {"SQuAD v2.0": "trial .65", "CLAPNQ": "trial .87"}
     rows: list[Row] = []
@@ -270,6 +287,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("abstention", "Answerable or not", _abstention),
     ("reader", "The embedded reader", _reader),
     ("descriptors", "Pictures and sounds without weights", _descriptors),
+    ("defaults", "The defaults against other splitters, searches and lengths", _defaults),
     ("covid-qa", "COVID-QA: the whole answer in five chunks, per splitter", _covid),
 )
 

@@ -66,9 +66,8 @@ def test_an_index_is_carried_whole_and_the_next_sync_embeds_nothing(
     assert index_state(other.index_folder) == index_state(synced.index_folder)
     assert (report.files, report.bytes) == (10, exported.stat().st_size)
     question = "apples of file 3"
-    assert [(p.source, p.score) for p in other.search(question)] == [
-        (p.source, p.score) for p in synced.search(question)
-    ]
+    theirs, ours = ({(p.source, p.score) for p in r.search(question, 50)} for r in (other, synced))
+    assert theirs == ours  # equal scores come in the order of chunk ids, which an import deals anew
     assert other.source("Grüße 🎈.md") == synced.source("Grüße 🎈.md")
     assert other.status()["outcomes"] == synced.status()["outcomes"]
     again = other.sync()
