@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from rag.config import Config, load_config
 from rag.errors import ConfigError, DocumentError, IndexMissing, QueryError
 from rag.store import IndexReader, IndexWriter, index_folder
-from rag.types import Answer, ArchiveReport, FileReport, Message, Passage, Reading, Source, Span, SyncReport
+from rag.types import Answer, ArchiveReport, FileReport, Health, Message, Passage, Reading, Source, Span, SyncReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,6 +115,25 @@ class Rag:
         with IndexWriter(self.index_folder, self.config.store) as writer:
             run = Sync(self.config, writer, self.embedder, lambda: self.splitter, self._splitting, listener, cancel)
             return run.run(reindex, rebuild, allow_empty)
+
+    def doctor(self) -> Health:
+        """Whether catalog, Chroma and lexical index agree, and the folder is in order. Reads only. Raises IndexMissing,
+        IndexDamaged and IndexMismatch where there is nothing to look at."""
+        from rag.store.doctor import examine
+
+        return examine(self.index_folder, self.config.store, self.embedder.fingerprint)
+
+    def repair(self) -> int:
+        """Make the derived indexes anew from the catalog, reading no document; the new generation's number."""
+        from rag.store.repair import repair
+
+        return repair(self.index_folder, self.config.store)
+
+    def compact(self) -> tuple[int, int]:
+        """Take from the disk what was deleted from the index. Its bytes before and after."""
+        from rag.store.repair import compact
+
+        return compact(self.index_folder, self.config.store)
 
     def export(self, path: Path | str, *, force: bool = False) -> ArchiveReport:
         """Write the index, as last published, to one file (`index.tar.zst`): for another machine, or to keep. It holds

@@ -394,6 +394,27 @@ class SyncReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that `rag doctor` looked at."""
+
+    name: str
+    ok: bool
+    told: str  # what was found
+    hint: str = ""  # what to do when it isn't ok
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether an index is what it says it is."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveReport:
     """An index that was written to a file, or read from one."""
 

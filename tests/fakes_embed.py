@@ -103,19 +103,11 @@ def index_state(folder: Path) -> dict[str, Any]:
 def derived_ids(folder: Path, generation: int) -> tuple[list[int], list[int]]:
     """Chunk ids in Chroma, and in the lexical index."""
     here = generation_folder(folder, generation)
-    vectors: Any = open_embedded(here / "chroma", DIMENSION, Store())
-    dense: list[int] = []
-    while page := vectors._collection.get(include=[], limit=5000, offset=len(dense))["ids"]:
-        dense += [int(i[2:]) for i in page]
+    vectors = open_embedded(here / "chroma", DIMENSION, Store())
+    dense = vectors.ids()
     vectors.close()
-    return sorted(dense), lexical_ids(here / "lexical")
+    return dense, lexical_ids(here / "lexical")
 
 
 def lexical_ids(folder: Path) -> list[int]:
-    import tantivy
-
-    searcher = Lexical(folder, Analyzer())._searcher
-    if not searcher.num_docs:
-        return []
-    hits = searcher.search(tantivy.Query.all_query(), searcher.num_docs).hits
-    return sorted(searcher.fast_field_values("id", [address for _, address in hits]))
+    return Lexical(folder, Analyzer()).ids()

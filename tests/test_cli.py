@@ -19,7 +19,21 @@ from shell import METAL, RIVER, Shell, write
 import rag
 from rag.cli import app, show
 
-COMMANDS = ["ask", "search", "chat", "prompt", "sync", "status", "list", "get", "export", "import", "config"]
+COMMANDS = [
+    "ask",
+    "search",
+    "chat",
+    "prompt",
+    "sync",
+    "status",
+    "list",
+    "get",
+    "doctor",
+    "compact",
+    "export",
+    "import",
+    "config",
+]
 COMMANDS += ["compare", "similar", "embed", "tokens", "evaluate", "calibrate", "sweep", "questions", "mcp", "serve"]
 
 

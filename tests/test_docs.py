@@ -349,3 +349,11 @@ def test_results_say_what_the_runs_wrote() -> None:
     """docs/results.md is made by benchmarks/results.py, never typed."""
     done = subprocess.run([sys.executable, ROOT / "benchmarks/results.py", "--check"], check=False)
     assert done.returncode == 0, "run python benchmarks/results.py"
+
+
+def test_each_promise_names_tests_that_exist() -> None:
+    named = re.findall(r"`(test_\w+|tests/[\w/]+\.py)`", text_of(ROOT / "docs/reliability.md"))
+    sources = "\n".join(text_of(p) for p in (ROOT / "tests").glob("test_*.py"))
+    assert len(named) > 8
+    missing = [n for n in named if not ((ROOT / n).is_file() if "/" in n else f"def {n}(" in sources)]
+    assert missing == []

@@ -297,6 +297,37 @@ def _parse_place(place: str) -> tuple[str, int | None, int | None, int | None]:
     return path, line, end, page_number
 
 
+@app.command(short_help="Check that the index is whole and agrees with itself.")
+@click.option("--repair", is_flag=True, help="Make what is derived anew from the catalog, then check.")
+@json_option
+@in_session
+def doctor(session: Session, repair: bool, as_json: bool) -> None:
+    """Check the index: every page of the catalog, each chunk's place, both derived indexes against it, a sample looked
+    for by its own vector and words, files that nobody uses, free disk, characters that a reader doesn't see.
+
+    Exit code 1 when something is wrong; each such line says what to do. Nothing is changed without --repair, which
+    reads no document and runs no model.
+    """
+    if repair:
+        session.rag.repair()
+    health = session.rag.doctor()
+    show.show_health(health, as_json)
+    if not health.ok:
+        sys.exit(1)
+
+
+@app.command(short_help="Take from the disk what was deleted.")
+@json_option
+@in_session
+def compact(session: Session, as_json: bool) -> None:
+    """Take from the disk what was deleted from the index: its text, its vectors, and the room they took."""
+    before, after = session.rag.compact()
+    if as_json:
+        show.show_json({"before": before, "after": after})
+    else:
+        show.say(f"{before / 2**20:.1f} MB -> {after / 2**20:.1f} MB", session.quiet)
+
+
 @app.command(short_help="Write the index to one file, for another machine.")
 @click.argument("file", type=A_PATH, metavar="FILE.tar.zst")
 @click.option("--force", is_flag=True, help="Replace FILE when it exists.")

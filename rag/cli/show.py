@@ -21,7 +21,7 @@ from rag.errors import RagError
 if TYPE_CHECKING:
     from rag.prompt import BuiltPrompt
     from rag.retrieve import Why
-    from rag.types import Answer, ArchiveReport, FileReport, Passage, SyncReport
+    from rag.types import Answer, ArchiveReport, FileReport, Health, Passage, SyncReport
 
 EXCERPT = 300  # characters of a passage in a listing
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -177,6 +177,17 @@ def show_archive(report: ArchiveReport, as_json: bool, quiet: bool) -> None:
         f"{report.files} files, {report.chunks} chunks, {report.vectors} vectors · {size} · {report.seconds:.1f} s",
         quiet,
     )
+
+
+def show_health(health: Health, as_json: bool) -> None:
+    if as_json:
+        show_json({"ok": health.ok, **asdict(health)})
+        return
+    for check in health.checks:
+        mark = styled(f"{'ok' if check.ok else 'wrong':<7}", "green" if check.ok else "red")
+        click.echo(f"{mark}{check.name:<19}{one_line(check.told)}")
+        if not check.ok and check.hint:
+            click.echo(f"{'':<26}{check.hint}")
 
 
 def show_status(body: dict[str, Any], files: Iterable[FileReport]) -> None:

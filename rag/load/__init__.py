@@ -5,7 +5,7 @@
 
     decode.py     bytes -> clean text: encodings, BOM, line ends, controls, surrogates, mislabelled files
     blocks.py     headings, paragraphs, tables, code -> Markdown text and its map of headings
-    container.py  zip containers and XML, with caps: docx, pptx, xlsx, epub, odt
+    container.py  zip containers and XML, with caps: docx, pptx, xlsx
     text.py       .txt and its like, source code
     markdown.py   .md            html.py   .html, main text only
     pdf/          .pdf           docx.py   .docx

@@ -6,6 +6,7 @@
     index.py     the folder on disk: where things lie, what it was made with, whether it is whole
     writer.py    the writer's lock, building and publishing a generation
     reader.py    searching the last published one
+    doctor.py    whether all of it agrees; repair.py makes the derived indexes anew, and compacts
 
 A sync writes rows of the next generation into the catalog as it goes, builds the derived indexes beside the old
 ones, and publishes all of it by one commit. Readers see the last published generation until then, and after a

@@ -498,6 +498,17 @@ class Catalog:
             if not self.meta("unfinished", False):  # else vectors without a chunk are work that goes on
                 self._db.execute("DELETE FROM vectors WHERE key NOT IN (SELECT vector_key FROM chunks)")
 
+    def vacuum(self) -> bool:
+        """Write the file anew without what was deleted, and empty the log. False: somebody still reads, so the log
+        couldn't be."""
+        with self._lock:
+            try:
+                self._db.execute("VACUUM")
+            except sqlite3.OperationalError as error:
+                raise StoreError(f"{self.file}: can't be compacted: {error}", "see that the disk has room") from None
+            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
     # ---- what a Chroma server is known to hold ------------------------------------------------------------
 
     def server_rows(self) -> dict[int, bool]:

@@ -83,3 +83,10 @@ class Lexical:
 
     def count(self) -> int:
         return int(self._searcher.num_docs)
+
+    def ids(self) -> list[int]:
+        """Of every document, ascending."""
+        if not self._searcher.num_docs:
+            return []
+        hits = self._searcher.search(self._t.Query.all_query(), self._searcher.num_docs).hits
+        return sorted(int(i) for i in self._searcher.fast_field_values("id", [address for _, address in hits]))

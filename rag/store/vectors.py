@@ -34,6 +34,10 @@ class VectorIndex(Protocol):
         ...
 
     def count(self) -> int: ...
+    def ids(self) -> list[int]:
+        """Of every row, ascending."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -118,6 +122,13 @@ class _Collection:
     def count(self) -> int:
         with self._asking():
             return int(self._collection.count())
+
+    def ids(self) -> list[int]:
+        found: list[int] = []
+        with self._asking():
+            while page := self._collection.get(include=[], limit=ROWS, offset=len(found))["ids"]:
+                found += [int(i[2:]) for i in page]
+        return sorted(found)
 
     def close(self) -> None:
         self._client.close()

@@ -1,0 +1,215 @@
+"""`rag doctor`: does what was derived agree with the catalog, and is the catalog what it was?
+
+It reads only. Chroma and tantivy write into a folder when they open it, so both are looked at in a copy of the
+generation, which needs as much free disk for a moment.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rag.config import Store
+from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
+from rag.store.analyze import Analyzer
+from rag.store.catalog import Catalog
+from rag.store.index import collection_name, differences, generation_folder, is_whole, parts
+from rag.store.lexical import Lexical
+from rag.store.vectors import open_embedded, open_server
+from rag.types import Check, Health
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+SAMPLE = 100  # chunks that are looked for by their own vector and words
+REBUILD = "`rag doctor --repair` makes it anew from the catalog"
+ANEW = "restore it from a copy or `rag import`, or delete the index folder and run `rag sync`"
+KNOWN = frozenset({"catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm", "generations", "writer.lock",
+                   "writer.json"})  # fmt: skip
+
+
+def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
+    """Every check there is, reading only. Raises IndexMissing, and IndexDamaged or IndexMismatch when the catalog can't
+    be opened at all."""
+    file = folder / "catalog.sqlite3"
+    if not file.is_file():
+        raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
+    checks = [integrity(file)]
+    if not checks[0].ok:
+        return Health(tuple(checks))
+    with closing(Catalog(file, readonly=True)) as catalog, catalog.snapshot() as generation:
+        if not generation:
+            raise IndexMissing(f"the index at {folder} was never finished", "run `rag sync`")
+        ids = catalog.chunk_ids(generation)
+        changed = differences(catalog.meta("embedding"), fingerprint)
+        told = f"made with another embedding: {changed}" if changed else str(fingerprint["model"])
+        checks.append(Check("embedding", not changed, told, "`rag sync --reindex`, or restore the setting"))
+        checks += _guarded("chunks", lambda: _contents(catalog, generation), ANEW)
+        checks += _guarded("vectors", lambda: iter([_vectors(catalog, ids)]), ANEW)
+        here = generation_folder(folder, generation)
+        checks += _guarded("dense index", lambda: _dense(here, catalog, ids, store))
+        checks += _guarded("lexical index", lambda: _lexical(here, catalog, ids))
+        checks += [_orphans(folder, generation), _disk(folder, store)]
+    return Health(tuple(checks))
+
+
+def _guarded(name: str, look: Callable[[], Iterator[Check]], hint: str = REBUILD) -> list[Check]:
+    try:
+        return list(look())
+    except OSError as error:  # of the copy; what is wrong with a part of the index is an error of another kind
+        room = "make room on the disk of temporary files (TMPDIR names another)"
+        return [Check(name, False, f"couldn't be looked at: {error.strerror or error}", room)]
+    except RagError as error:
+        return [Check(name, False, error.message, hint)]
+    except Exception as error:  # what sqlite, json, tantivy and Chroma raise over a byte that was flipped
+        return [Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", hint)]
+
+
+# ---- the catalog ----------------------------------------------------------------------------------------------------
+
+
+def integrity(file: Path) -> Check:
+    """SQLite's own check of every page."""
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as database:
+            said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
+    except sqlite3.DatabaseError as error:
+        said = [str(error)]
+    return Check("catalog", said == ["ok"], "every page is whole" if said == ["ok"] else "; ".join(said), ANEW)
+
+
+def _contents(catalog: Catalog, generation: int) -> Iterator[Check]:
+    """Each chunk stands in its text where it says, and what is odd in the texts."""
+    wrong, odd = [], Counter[str]()
+    chunks = 0
+    for number, content in catalog.contents(catalog.chunk_counts(generation), generation).items():
+        path = content.paths[0]
+        source = catalog.source(number, path)
+        rows = catalog.chunks_of(number)
+        chunks += len(rows)
+        if any(row.chunk.span.cut(source.text) != row.chunk.text for row in rows):
+            wrong.append(path)
+        if count := sum(map(_is_hidden, source.text)):
+            odd[path] = count
+    told = f"{chunks:,} stand where they say" if not wrong else f"not the text of {_some(wrong)}"
+    yield Check("chunks", not wrong, told, "`rag sync --reindex` reads the files anew")
+    if odd:
+        files = _some([f"{path} ({count})" for path, count in odd.most_common()])
+        yield Check("hidden characters", True, f"zero-width, direction or tag signs in {files}")
+
+
+def _is_hidden(c: str) -> bool:
+    """Signs that a reader doesn't see but a model does. The joiners of Persian and emoji and soft hyphens aren't
+    counted."""
+    return c > "\u00ad" and unicodedata.category(c) in {"Cf", "Co"} and c not in "\u200c\u200d"
+
+
+def _vectors(catalog: Catalog, ids: Sequence[int]) -> Check:
+    hint = "`rag sync --reindex` makes them anew"
+    wrong = 0
+    try:
+        for part in parts(ids):
+            vectors = catalog.vectors_of(part)
+            wrong += int((~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)).sum())
+    except (IndexDamaged, ValueError) as error:
+        return Check("vectors", False, str(error), hint)
+    return Check("vectors", not wrong, f"{len(ids):,}" if not wrong else f"{wrong:,} aren't numbers, or zero", hint)
+
+
+# ---- what is derived ------------------------------------------------------------------------------------------------
+
+
+def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store) -> Iterator[Check]:
+    dimension = int(catalog.meta("embedding")["dimension"])
+    with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
+        if store.kind == "chroma-server":
+            index = open_server(collection_name(catalog.meta("id"), dimension), dimension, store)
+            if index is None:
+                raise StoreError("the Chroma server has lost the index", REBUILD)
+        elif not is_whole(here, "chroma"):
+            yield Check("dense index", False, "a file is missing or shorter than it was: exact search answers", REBUILD)
+            return
+        else:
+            shutil.copytree(here / "chroma", Path(copy) / "chroma")
+            index = open_embedded(Path(copy) / "chroma", dimension, store)
+        with closing(index):
+            held = index.ids()
+            yield _same("dense index", held, ids, extra=store.kind == "chroma-server")
+            sample = _sample(ids)
+            lost = 0
+            for vector in catalog.vectors_of(sample):
+                best = index.search(vector, 1)
+                lost += not best or best[0][1] < _own(vector)
+        told = f"{len(sample)} of {len(ids):,} chunks looked for by their own vectors: {lost} not found"
+        yield Check("dense recall", not lost, told, REBUILD)
+
+
+def _own(vector: NDArray[np.float32]) -> float:
+    """The least cosine that a vector has with itself in an index: rounding takes a little."""
+    return 0.9999 if np.isfinite(vector).all() else 2.0
+
+
+def _lexical(here: Path, catalog: Catalog, ids: list[int]) -> Iterator[Check]:
+    if not is_whole(here, "lexical"):
+        yield Check("lexical index", False, "a file is missing or shorter than it was: memory answers", REBUILD)
+        return
+    analyzer = Analyzer(catalog.meta("analyzer").partition(":")[2])
+    with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
+        shutil.copytree(here / "lexical", Path(copy) / "lexical")
+        index = Lexical(Path(copy) / "lexical", analyzer)
+        yield _same("lexical index", index.ids(), ids)
+        sample, lost, asked = _sample(ids), 0, 0
+        for chunk, text in zip(sample, catalog.chunk_texts(sample), strict=True):
+            if analyzer.terms(text):
+                asked += 1
+                lost += not index.search(text, 1, [chunk])
+    told = f"{asked} of {len(ids):,} chunks looked for by their words: {lost} not found"
+    yield Check("lexical recall", not lost, told, REBUILD)
+
+
+def _same(name: str, held: list[int], ids: list[int], extra: bool = False) -> Check:
+    """`extra`: a server may hold more for a moment, which nobody sees."""
+    missing, more = set(ids) - set(held), set() if extra else set(held) - set(ids)
+    told = (
+        f"{len(ids):,} chunks, the catalog's" if not missing | more else f"{len(missing)} missing, {len(more)} too many"
+    )
+    return Check(name, not missing | more, told, REBUILD)
+
+
+def _sample(ids: Sequence[int]) -> list[int]:
+    drawn = np.random.default_rng(0).permutation(len(ids))[:SAMPLE]
+    return [ids[i] for i in sorted(drawn.tolist())]
+
+
+# ---- the folder -----------------------------------------------------------------------------------------------------
+
+
+def _orphans(folder: Path, generation: int) -> Check:
+    """Files that nobody uses. The generation before is kept for readers that still hold it."""
+    strange = [p.name for p in folder.iterdir() if p.name not in KNOWN and not p.name.startswith("generations")]
+    kept = {str(generation), str(generation - 1)}
+    older = [f"generations/{p.name}" for p in (folder / "generations").glob("*") if p.name not in kept]
+    found = sorted(strange) + sorted(older)
+    told = f"nobody uses {_some(found)}" if found else "nothing that nobody uses"
+    return Check("index folder", not older, told, "the next `rag sync` removes old generations")
+
+
+def _disk(folder: Path, store: Store) -> Check:
+    free = shutil.disk_usage(folder).free // 2**20
+    hint = "make room, move the index (store.path), or lower store.min_free_mb"
+    return Check("free disk", free >= store.min_free_mb, f"{free:,} MB; a sync wants {store.min_free_mb:,}", hint)
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,229 @@
+"""`rag doctor`: what it says of a healthy index, and of one that was hurt in each way."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes_embed import FakeEmbedder, index_state, open_rag
+from shell import METAL, RIVER, write
+
+from rag.build import Rag
+from rag.errors import IndexMissing, StoreError
+from rag.store import IndexWriter
+from rag.store.index import generation_folder
+from rag.types import Health
+
+
+@pytest.fixture
+def synced(rag: Rag, docs: Path) -> Rag:
+    write(docs, birds_md=RIVER, metals_txt=METAL, hidden_txt="Pay\u202e the\u200b bill\U000e0041. " + "Words. " * 400)
+    rag.sync()
+    return rag
+
+
+def found(health: Health) -> dict[str, str]:
+    return {c.name: c.told for c in health.checks if not c.ok}
+
+
+def catalog_state(index: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database:
+        return database.execute(
+            "SELECT c.key, c.text, v.vector FROM chunks c JOIN vectors v ON v.key = vector_key"
+        ).fetchall()
+
+
+def change(index: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        assert database.execute(statement, values).rowcount
+
+
+def test_a_healthy_index_is_told_to_be_so_and_isnt_touched(synced: Rag, index: Path) -> None:
+    before = {p: p.read_bytes() for p in index.rglob("*") if p.is_file() and "catalog" not in p.name}
+    health = synced.doctor()
+    assert health.ok, health
+    told = {c.name: c.told for c in health.checks}
+    assert {"catalog", "chunks", "vectors", "dense index", "dense recall", "lexical index", "lexical recall"} <= set(
+        told
+    )
+    assert told["hidden characters"] == "zero-width, direction or tag signs in hidden.txt (3)"
+    assert {p: p.read_bytes() for p in before} == before
+    assert index_state(index)
+
+
+def test_no_index(rag: Rag, docs: Path) -> None:
+    with pytest.raises(IndexMissing):
+        rag.doctor()
+
+
+@pytest.mark.parametrize("part", ["chroma", "lexical"])
+@pytest.mark.parametrize("how", ["gone", "cut", "zeros"])
+def test_each_derived_file_that_is_hurt_is_noticed_and_mended(
+    synced: Rag, docs: Path, index: Path, embedder: FakeEmbedder, part: str, how: str
+) -> None:
+    here = generation_folder(index, synced.generation)
+    files = [p for p in (here / part).rglob("*") if p.is_file() and p.stat().st_size > 100]
+    file = max(files, key=lambda p: p.stat().st_size)
+    match how:
+        case "gone":
+            file.unlink()
+        case "cut":
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        case "zeros":
+            file.write_bytes(bytes(file.stat().st_size))
+    wrong = found(synced.doctor())
+    assert any(name.startswith({"chroma": "dense", "lexical": "lexical"}[part]) for name in wrong), wrong
+    before, embedded = catalog_state(index), len(embedder.embedded)
+    for path in docs.iterdir():
+        path.unlink()  # no document is needed
+    synced.repair()
+    assert synced.doctor().ok
+    assert catalog_state(index) == before
+    assert len(embedder.embedded) == embedded
+
+
+def test_a_chunk_that_chroma_lost_is_noticed(synced: Rag, index: Path) -> None:
+    from rag.store.vectors import open_embedded
+
+    here = generation_folder(index, synced.generation) / "chroma"
+    with closing(open_embedded(here, synced.embedder.dimension, synced.config.store)) as chroma:
+        chroma.remove(chroma.ids()[:1])
+    assert found(synced.doctor())["dense index"] == "1 missing, 0 too many"
+
+
+@pytest.mark.parametrize(
+    ("statement", "values", "name"),
+    [
+        ("UPDATE chunks SET text = 'X' || substr(text, 2) WHERE id = (SELECT min(id) FROM chunks)", (), "chunks"),
+        ("UPDATE vectors SET vector = ?", (np.full(0, np.nan, np.float32),), "vectors"),
+        ("UPDATE chunks SET headings = '{' WHERE id = (SELECT min(id) FROM chunks)", (), "chunks"),
+        ("UPDATE contents SET text = CAST(x'ff41' AS TEXT)", (), "chunks"),
+        ("DELETE FROM vectors WHERE key = (SELECT key FROM vectors LIMIT 1)", (), "vectors"),
+    ],
+)
+def test_what_was_changed_in_the_catalog_is_noticed(
+    synced: Rag, index: Path, statement: str, values: tuple[object, ...], name: str
+) -> None:
+    if values:
+        values = (np.full(synced.embedder.dimension, np.nan, np.float32).tobytes(),)
+    change(index, statement, *values)
+    assert name in found(synced.doctor())
+
+
+def test_a_damaged_catalog_is_refused_page_by_page(synced: Rag, index: Path) -> None:
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = database.execute("PRAGMA page_size").fetchone()[0]
+    file = index / "catalog.sqlite3"
+    data = bytearray(file.read_bytes())
+    for page in range(2, len(data) // size):
+        data[page * size : page * size + 200] = b"\xff" * 200
+    file.write_bytes(data)
+    health = synced.doctor()
+    assert not health.ok
+    assert "catalog" in found(health)
+
+
+def test_old_generations_are_told(synced: Rag, index: Path) -> None:
+    (index / "generations" / "999").mkdir()
+    assert "generations/999" in found(synced.doctor())["index folder"]
+
+
+def test_another_embedding_is_told(synced: Rag, make_rag: Callable[..., Rag]) -> None:
+    other = FakeEmbedder()
+    other.fingerprint = {**synced.embedder.fingerprint, "model": "another"}
+    assert "another embedding" in found(make_rag(embedder=other).doctor())["embedding"]
+
+
+def test_half_of_a_sync_is_never_published_by_mending(synced: Rag, docs: Path, index: Path) -> None:
+    before = index_state(index)
+    with IndexWriter(index, synced.config.store) as writer:  # as a killed sync leaves it
+        writer.catalog.set_meta(unfinished=True)
+        writer.catalog.remove_file(writer.next_generation, "birds.md")
+    for do in (synced.repair, synced.compact):
+        with pytest.raises(StoreError, match="only a sync can finish it"):
+            do()
+    assert index_state(index) == before
+    synced.sync()
+    synced.repair()
+    assert synced.doctor().ok
+    assert index_state(index) == before
+
+
+def test_a_disk_without_room_for_the_copy_isnt_damage(synced: Rag, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    wrong = found(synced.doctor())
+    assert set(wrong) == {"dense index", "lexical index"}
+    assert set(wrong.values()) == {"couldn't be looked at: No space left on device"}
+
+
+# ---- compacting -----------------------------------------------------------------------------------------------------
+
+SECRET = "The launch code of the heron is 7351 and nobody may keep it."
+
+
+def held(index: Path, *needles: bytes) -> list[tuple[str, bytes]]:
+    """Which files of the index hold which of these bytes."""
+    files = [p for p in index.rglob("*") if p.is_file()]
+    return [(str(p.relative_to(index)), needle) for p in files for needle in needles if needle in p.read_bytes()]
+
+
+def test_what_was_deleted_is_gone_from_the_disk(rag: Rag, docs: Path, index: Path, embedder: FakeEmbedder) -> None:
+    write(docs, birds_md=RIVER, secret_txt=SECRET)
+    rag.sync()
+    needles = (b"launch code", embedder.query_vector(SECRET).tobytes())
+    assert {needle for _, needle in held(index, *needles)} == set(needles)
+    assert "7351" in rag.search("launch code")[0].text
+    (docs / "secret.txt").unlink()
+    rag.sync()
+    assert all("7351" not in p.text for p in rag.search("launch code"))  # at once
+    assert held(index, *needles)
+    rag.close()
+    with open_rag(docs, index, embedder) as other:
+        before, after = other.compact()
+        assert after <= before
+        assert held(index, *needles) == []
+        assert other.doctor().ok
+        assert other.search("heron")[0].source == "birds.md"
+        assert other.sync().embedded == 0
+
+
+def test_a_reader_that_holds_what_was_deleted_is_named(rag: Rag, docs: Path, index: Path) -> None:
+    write(docs, birds_md=RIVER, secret_txt=SECRET)
+    rag.sync()
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM chunks").fetchone()
+        (docs / "secret.txt").unlink()
+        rag.sync()
+        with pytest.raises(StoreError, match="another program is reading"):
+            rag.compact()
+    rag.compact()
+    assert held(index, b"launch code") == []
+
+
+def test_compacting_wants_room(rag: Rag, docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+    from types import SimpleNamespace
+
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    room = rag.config.store.min_free_mb * 2**20 + 10
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=room))
+    with pytest.raises(StoreError, match="compacting wants"):
+        rag.compact()
+
+
+def test_nothing_to_mend_or_compact(rag: Rag) -> None:
+    for do in (rag.repair, rag.compact):
+        with pytest.raises(IndexMissing):
+            do()
