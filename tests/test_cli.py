@@ -305,11 +305,14 @@ def test_a_bar_on_a_terminal_only_while_there_is_something_to_wait_for(
 ) -> None:
     from rag.cli import progress
 
-    quick = in_terminal(shell, "sync", "--docs", docs, TERM="xterm")
-    assert "unchanged" in quick
-    assert "looking" not in quick
-    monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
+    assert "unchanged" in in_terminal(shell, "sync", "--docs", docs, TERM="xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(progress, "PATIENCE_S", 60.0)
+    with progress.shown() as listen:
+        listen({"event": "scan", "files": 3})
+        listen({"event": "progress", "files": 1, "tokens": 1500, "bytes": 5, "total_bytes": 10})
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
     with progress.shown() as listen:
         listen({"event": "scan", "files": 3})
         deadline = time.monotonic() + 20
