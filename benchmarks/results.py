@@ -252,6 +252,20 @@ def _plain(r: dict[str, Any]) -> list[Row]:
     return [(k, json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else str(v), "") for k, v in r.items()]
 
 
+def _kill(r: dict[str, Any]) -> list[Row]:
+    return [(k, told, "0 wanted" if k == "stored_texts_embedded_again" else "") for k, told, _ in _plain(r)]
+
+
+def _ann(r: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = [("chunks, questions, ef_search", f"{r['chunks']:,}, {r['questions']}, {r['ef_search']}", "")]
+    for when, found in r.items():
+        if isinstance(found, dict):
+            for filtered, v in (found if "mean" not in found else {"no filter": found}).items():
+                told = f"mean {v['mean']}, least {v['least']}, p50 {v['p50_ms']} ms"
+                rows.append((f"{when}, {filtered}", told, "mean >= .99, none below .8 wanted"))
+    return [*rows, ("publishing all", f"{r['publish_s']} s", "")]
+
+
 def _reader(r: dict[str, Any]) -> list[Row]:
     wanted = {
         "SQuAD v1.1": "F1 >= 77, EM >= 65 wanted",
@@ -282,7 +296,8 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("serve-latency", "What HTTP costs", _serve),
     ("cold-start", "Cold start", _cold),
     ("sync-unchanged", "Second sync of 1,000 unchanged files", _unchanged),
-    ("kill", "kill -9 during sync", _plain),
+    ("kill", "kill -9 during sync, delete and import", _kill),
+    ("ann-recall", "Recall@10 of the shipped Chroma settings against exact search", _ann),
     ("sample", "The sample folder's questions", _plain),
     ("abstention", "Answerable or not", _abstention),
     ("reader", "The embedded reader", _reader),
