@@ -2,7 +2,7 @@
 
     python benchmarks/kill.py [--kills 100] [--seed 1] [--model real|fake] [--chroma 40]
 
-After each kill the index must be what it was before or what it was to become (files, outcomes, chunks, vectors, the same
+After each kill the index must be what it was before or what it was to become (files, outcomes, chunks, vectors, same
 ids in catalog, Chroma and lexical index); when what was killed is run again it must be as if nobody had disturbed it,
 and no text whose vector was committed may have been embedded again. It ends with 1 when something differed.
 
