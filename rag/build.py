@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from rag.config import Config, load_config
 from rag.errors import ConfigError, DocumentError, IndexMissing, QueryError
 from rag.store import IndexReader, IndexWriter, index_folder
-from rag.types import Answer, ArchiveReport, FileReport, Health, Message, Passage, Reading, Source, Span, SyncReport
+from rag.types import (
+    Answer,
+    ArchiveReport,
+    FileReport,
+    Health,
+    Message,
+    Passage,
+    Reading,
+    Source,
+    Space,
+    Span,
+    SyncReport,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,11 +35,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rag.answer import Answerer, Event
-    from rag.embed import TextEmbedder
+    from rag.embed import AudioEmbedder, ImageEmbedder, TextEmbedder
     from rag.evaluate.judge import Judge
     from rag.evaluate.judgements import Dataset
     from rag.evaluate.nli import Entailment
     from rag.evaluate.report import Report
+    from rag.explore.everything import Everything
     from rag.generate import Generator
     from rag.prompt import BuiltPrompt
     from rag.read import PassageReader, Rerank
@@ -36,6 +49,8 @@ if TYPE_CHECKING:
     from rag.sync import Listener
 
     Filters = str | Mapping[str, Any] | Filter | None
+
+MEDIA_NAMES: Mapping[Space, str] = {"images": "pictures", "audio": "windows"}  # as `status` counts them
 
 
 class Rag:
@@ -84,7 +99,7 @@ class Rag:
     def close(self) -> None:
         """Give back threads, files and models. Calling it again does nothing."""
         with self._lock:
-            for name in ("reader", "any_reader", "embedder"):
+            for name in ("reader", "any_reader", "embedder", "image_embedder", "audio_embedder"):
                 if part := self._parts.pop(name, None):
                     part.close()
             self._parts.clear()
@@ -113,7 +128,10 @@ class Rag:
         check_folder(self.config.documents)
         _ = self.splitter
         with IndexWriter(self.index_folder, self.config.store) as writer:
-            run = Sync(self.config, writer, self.embedder, lambda: self.splitter, self._splitting, listener, cancel)
+            run = Sync(
+                self.config, writer, self.embedder, lambda: self.splitter, self._splitting,
+                lambda: self.image_embedder, lambda: self.audio_embedder, listener, cancel,
+            )  # fmt: skip
             return run.run(reindex, rebuild, allow_empty)
 
     def doctor(self) -> Health:
@@ -155,9 +173,38 @@ class Rag:
         file = Path(path).expanduser()
         return import_index(file, self.index_folder, config, self.embedder.fingerprint, splitting, force)
 
-    def search(self, question: str, k: int | None = None, filter: Filters = None, **settings: Any) -> list[Passage]:
-        """The passages nearest to the question, best first. `settings` are those of section `retrieve`."""
-        return list(self.retrieve(question, k, filter, **settings).passages)
+    def search(
+        self,
+        question: str | None = None,
+        k: int | None = None,
+        filter: Filters = None,
+        *,
+        image: Path | str | None = None,
+        audio: Path | str | None = None,
+        within: Sequence[Literal["text", "images", "audio"]] | None = None,
+        **settings: Any,
+    ) -> list[Passage]:
+        """The passages nearest to the question, best first. `settings` are those of section `retrieve`.
+
+        `image`, `audio`: files to find pictures and recordings by, alone or beside the question. `within`: the spaces
+        that are searched; None: texts by words, pictures by a picture, recordings by a recording. A question is about
+        pictures too where `images.kind` is clip and `within` has "images". Raises QueryError, DocumentError.
+        """
+        if image is None and audio is None and within is None:
+            return list(self.retrieve(question or "", k, filter, **settings).passages)
+        return self._everything(settings).search(
+            question, image, audio, within, k or self.config.retrieve.top_k, filter
+        )
+
+    def _everything(self, settings: Mapping[str, Any]) -> Everything:
+        from rag.explore.everything import Everything
+
+        def texts(question: str, k: int, filter: Filters) -> Sequence[Passage]:
+            return self.retrieve(question, k, filter, **settings).passages
+
+        return Everything(
+            self.config, lambda: self._any_reader, texts, lambda: self.image_embedder, lambda: self.audio_embedder
+        )
 
     def retrieve(self, question: str, k: int | None = None, filter: Filters = None, **settings: Any) -> Retrieval:
         """`search` with the query's vector and the time of each stage."""
@@ -191,13 +238,20 @@ class Rag:
 
     def similar(self, file: Path | str, k: int = 5) -> list[tuple[str, float]]:
         """(path, cosine similarity) of the documents most like `file`, best first. A document of the index isn't
-        embedded again; any other file is read as a sync would. Raises QueryError, DocumentError."""
+        embedded again; any other file is read as a sync would. Of a picture or a recording: the pictures or recordings
+        most like it. Raises QueryError, DocumentError."""
         from rag.explore import document_vector, documents, similar
+        from rag.load.media import media_kind_of
         from rag.load.worker import LoaderPool
 
-        held = documents(self.reader.catalog)
         path = Path(file).expanduser()
         root = self.config.documents.path.expanduser().resolve()
+        if media_kind_of(path):
+            full = path if path.is_file() else root / path
+            here = full.resolve().relative_to(root).as_posix() if full.resolve().is_relative_to(root) else None
+            near = self._everything({}).nearest_to(full, k + 1)
+            return [(p.source, p.score) for p in near if here not in (p.source, *p.also_in)][:k]
+        held = documents(self.reader.catalog)
         inside = path.resolve().relative_to(root).as_posix() if path.resolve().is_relative_to(root) else None
         for name in (str(file), inside):
             row = held.at(name) if name else None
@@ -302,8 +356,14 @@ class Rag:
         catalog = self._any_reader.catalog
         with catalog.snapshot() as generation:
             rows = catalog.files(generation)
-            held = catalog.chunk_counts(generation)
-        return [FileReport(r.path, r.outcome, r.reason, held.get(r.content_id or -1, 0)) for r in rows]
+            held, media = catalog.chunk_counts(generation), catalog.media_counts(generation)
+        return [
+            FileReport(
+                r.path, r.outcome, r.reason, held.get(r.content_id or -1, 0),
+                *(media.get(r.content_id or -1, {}).get(space, 0) for space in ("images", "audio")),
+            )
+            for r in rows
+        ]  # fmt: skip
 
     def status(self) -> dict[str, Any]:
         """What the index holds and what it was made with."""
@@ -317,9 +377,12 @@ class Rag:
                 "index": str(self.index_folder),
                 "generation": generation,
                 **catalog.counts(generation),
+                **{name: len(catalog.media_ids(space, generation)) for space, name in MEDIA_NAMES.items()},
                 "outcomes": outcomes,
                 "embedding": catalog.meta("embedding"),
                 "splitting": catalog.meta("splitting"),
+                "images": catalog.meta("images"),
+                "audio": catalog.meta("audio"),
                 "warnings": {path: list(w) for path, w in catalog.warnings(generation).items()},
             }
 
@@ -374,6 +437,12 @@ class Rag:
     ) -> tuple[Source, Span]:
         """Lines first..last of a file, or a page, or all of it: its source and the span in it."""
         source = self.source(path)
+        if not source.text:
+            what = {"image": "a picture", "audio": "a recording"}.get(source.kind, "a file")
+            told = ", ".join(f"{name} {value}" for name, value in source.metadata.items())
+            raise QueryError(
+                f"{source.path} is {what} ({told}): it holds no text", "`rag similar` shows what is like it"
+            )
         try:
             if page is not None:
                 if not 1 <= page <= len(source.pages):
@@ -486,6 +555,22 @@ class Rag:
         from rag.embed import TextEmbedder
 
         embedder: TextEmbedder = self._part("embedder", lambda: TextEmbedder(self.config.embed))
+        return embedder
+
+    @property
+    def image_embedder(self) -> ImageEmbedder:
+        """Raises ConfigError where `images.kind` is none."""
+        from rag.embed import ImageEmbedder
+
+        embedder: ImageEmbedder = self._part("image_embedder", lambda: ImageEmbedder(self.config.images))
+        return embedder
+
+    @property
+    def audio_embedder(self) -> AudioEmbedder:
+        """Raises ConfigError where `audio.kind` is none."""
+        from rag.embed import AudioEmbedder
+
+        embedder: AudioEmbedder = self._part("audio_embedder", lambda: AudioEmbedder(self.config.audio))
         return embedder
 
     @property

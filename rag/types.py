@@ -64,9 +64,22 @@ class Location:
     """Where a character stands, in the words a person uses."""
 
     page: int | None  # None where the format has no pages; a slide is one
-    line: int  # line within the source's text
+    line: int  # line within the source's text; 0 where there is none: a picture, a recording
     headings: tuple[str, ...] = ()
     seconds: float | None = None  # from the start of the recording; None where the text has no times
+
+
+Space = Literal["images", "audio"]  # beside the texts': vectors of another kind, never compared with theirs
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """A picture or a recording of a source, decoded."""
+
+    space: Space
+    data: Any  # images: (height, width, 3) uint8, RGB; audio: (samples,) float32, mono, at the embedder's rate
+    location: Location
+    start: int = 0  # where in the source's text it stands
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,7 @@ class Source:
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # what could not be read, for the report ("page 7: no text, scanned?")
     times: tuple[Cue, ...] = ()  # in order of start; empty: no recording
+    media: tuple[Medium, ...] = field(default=(), repr=False, compare=False)  # as loaded only; the catalog has vectors
 
     @cached_property
     def _line_starts(self) -> list[int]:
@@ -191,6 +205,7 @@ class Passage:
     stages: tuple[StageScore, ...] = ()
     title: str | None = None
     also_in: tuple[str, ...] = ()  # other files with the same content
+    space: Literal["text", "images", "audio"] = "text"  # of the vector it was found by; beside "text", `text` is empty
 
     @property
     def label(self) -> str:
@@ -224,12 +239,16 @@ def label(source: str, location: Location) -> str:
     'notes.md:41 (Tokenization > Padding)'
     >>> label("talk.srt", Location(None, 41, seconds=133.4))
     'talk.srt, at 02:13'
+    >>> label("photo.jpg", Location(None, 0))
+    'photo.jpg'
     """
     if location.seconds is not None:
         return f"{source}, at {clock(location.seconds)}"
     if location.page is not None:
         word = "slide" if source.lower().endswith((".pptx", ".pptm")) else "page"
         return f"{source}, {word} {location.page}"
+    if not location.line:
+        return source
     headings = f" ({' > '.join(location.headings)})" if location.headings else ""
     return f"{source}:{location.line}{headings}"
 
@@ -342,6 +361,7 @@ def passage_to_dict(p: Passage) -> dict[str, Any]:
         "text": p.text,
         "chunk_id": p.chunk_id,
         "also_in": list(p.also_in),
+        "space": p.space,
         "stages": [{"stage": s.stage, "score": round(s.score, 6), "rank": s.rank} for s in p.stages],
     }
 
@@ -362,6 +382,8 @@ class FileReport:
     outcome: Outcome
     reason: str | None = None  # always set for EMPTY, UNSUPPORTED and FAILED
     chunks: int = 0
+    pictures: int = 0  # a picture itself, or those in a document
+    windows: int = 0  # of a recording
 
 
 @dataclass(frozen=True, slots=True)

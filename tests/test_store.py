@@ -263,6 +263,7 @@ def test_a_catalog_of_format_1_is_brought_up_to_date_by_its_writer(tmp_path: Pat
     with closing(sqlite3.connect(file)) as db:  # as format 1 was
         db.execute("ALTER TABLE contents DROP COLUMN times")
         db.execute("ALTER TABLE chunks DROP COLUMN seconds")
+        db.execute("DROP TABLE media")
         db.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
         db.commit()
     with pytest.raises(IndexMismatch, match="written in format 1") as caught:

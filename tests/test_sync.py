@@ -166,7 +166,8 @@ def test_a_file_that_turns_unsupported_and_back(three: Rag, docs: Path) -> None:
         ("lies.txt", b"%PDF-1.7\nnot really", "failed", "is a PDF"),
         ("broken.pdf", b"%PDF-1.7\ngarbage", "failed", ""),
         ("broken.docx", b"PK\x03\x04 no archive", "failed", ""),
-        ("image.png", b"\x89PNG", "unsupported", "no loader for .png"),
+        ("image.png", b"\x89PNG", "failed", "is no picture"),
+        ("old.xls", b"\xd0\xcf", "unsupported", "no loader for .xls"),
         ("noname", b"abc", "unsupported", "without a suffix"),
     ],
 )
@@ -383,7 +384,7 @@ def test_a_folder_that_is_missing_a_file_or_empty(docs: Path, tmp_path: Path, ma
         make_rag(docs=tmp_path / "file.txt").sync()
     with pytest.raises(FolderError, match=r"\(0 files seen\)"):
         make_rag().sync()
-    (docs / "a.png").write_bytes(b"x")
+    (docs / "a.xyz").write_bytes(b"x")
     with pytest.raises(FolderError, match=r"\(1 files seen\)"):
         make_rag().sync()
 
@@ -700,7 +701,7 @@ def test_watching_yields_at_once_and_then_each_burst(docs: Path) -> None:
 
 # ---- any history -----------------------------------------------------------------------------------------------------
 
-NAMES = st.sampled_from(["a.txt", "b.md", "c.txt", "sub/a.txt", "sub/d.md", "e.txt", "x.png"])
+NAMES = st.sampled_from(["a.txt", "b.md", "c.txt", "sub/a.txt", "sub/d.md", "e.txt", "x.xyz"])
 SENTENCES = st.lists(
     st.sampled_from(["Apples grow.", "Pears fall down in autumn.", "# Head", "日本語です。", "Plums, 12 of them!"]),
     max_size=5,
@@ -788,7 +789,7 @@ class History(RuleBasedStateMachine):
         state = index_state(self.index)
         assert set(state) == set(self.texts)
         for path, (outcome, _, chunks) in state.items():
-            expected = "unsupported" if path.endswith(".png") else "indexed" if self.texts[path].strip() else "empty"
+            expected = "unsupported" if path.endswith(".xyz") else "indexed" if self.texts[path].strip() else "empty"
             assert outcome == expected
             source = self.rag.source(path) if expected == "indexed" else None
             assert source is None or source.text.split() == self.texts[path].split()

@@ -42,6 +42,7 @@ from rag.errors import RagError
 if TYPE_CHECKING:
     from rag.types import Answer, Message
 
+WITHIN = ("text", "images", "audio")
 HISTORY = 6  # messages of a chat that a model sees of what was said before
 
 
@@ -112,10 +113,15 @@ def _answer(session: Session, question: str, wanted: Wanted, live: bool, history
     return answer
 
 
-@app.command(short_help="Show the passages nearest to a query.")
-@click.argument("query")
+@app.command(short_help="Show the passages, pictures or recordings nearest to a query.")
+@click.argument("query", required=False)
 @search_options
 @json_option
+@click.option("--image", type=A_PATH, metavar="FILE", help="Find pictures like this one.")
+@click.option("--audio", type=A_PATH, metavar="FILE", help="Find recordings like this one.")
+@click.option(
+    "--in", "within", type=click.Choice([*WITHIN, "all"]), help="What to search. Default: what the query is of."
+)
 @click.option("--explain", is_flag=True, help="Show each stage's score and rank.")
 @click.option("--why", metavar="FILE", help="Say why FILE is, or isn't, among the hits.")
 @click.option("--mmr", is_flag=True, default=None, help="Prefer passages that differ from each other.")
@@ -123,32 +129,71 @@ def _answer(session: Session, question: str, wanted: Wanted, live: bool, history
 @in_session
 def search(
     session: Session,
-    query: str,
+    query: str | None,
     wanted: Wanted,
     as_json: bool,
+    image: Path | None,
+    audio: Path | None,
+    within: str | None,
     explain: bool,
     why: str | None,
     mmr: bool | None,
     neighbours: int | None,
 ) -> None:
-    """Show the passages nearest to QUERY, best first, each with its score and place."""
+    """Show the passages nearest to QUERY, best first, each with its score and place.
+
+    Pictures and recordings are found by --image and --audio, alone or beside words: what each finds is then put
+    together by rank. Words find pictures (--in images) where images.kind is clip.
+    """
+    if query is None and image is None and audio is None:
+        raise click.UsageError("give a QUERY, --image or --audio")
+    if why and (query is None or image or audio or within):
+        raise click.UsageError("--why takes a QUERY and looks at texts: leave out --in, --image and --audio")
     if why and wanted.filter:
         raise click.UsageError("--why looks at the whole index: leave out --filter")
     session.prepare(wanted.sync_first)
     settings = {**wanted.settings, "mmr": mmr, "neighbours": neighbours}
     if why:
-        show.show_why(session.rag.why(query, why, **settings), as_json)
+        show.show_why(session.rag.why(query or "", why, **settings), as_json)
         return
-    found = session.rag.retrieve(query, filter=wanted.filter, k=settings.pop("top_k"), **settings)
+    k, timings = settings.pop("top_k"), None
+    if image is None and audio is None and within in (None, "text"):
+        found = session.rag.retrieve(query or "", filter=wanted.filter, k=k, **settings)
+        passages, timings = found.passages, found.timings
+    else:
+        spaces = _spaces(session, within, query, image, audio)
+        passages = tuple(
+            session.rag.search(query, k, wanted.filter, image=image, audio=audio, within=spaces, **settings)
+        )
     if as_json:
         from rag.types import passage_to_dict
 
-        passages = [passage_to_dict(p) for p in found.passages]
-        show.show_json({"query": query, "passages": passages, "timings": found.timings})
+        body = {"query": query, "passages": [passage_to_dict(p) for p in passages]}
+        show.show_json({**body, "timings": timings} if timings else body)
         return
-    if not found.passages:
+    if not passages:
         show.say("nothing found", session.quiet)
-    show.show_passages(found.passages, explain, session.rag.config.documents.path)
+    show.show_passages(passages, explain, session.rag.config.documents.path)
+
+
+def _spaces(
+    session: Session, within: str | None, query: str | None, image: Path | None, audio: Path | None
+) -> list[Any] | None:
+    """Those of --in; of "all", the ones that the queries mean something in, with a word about the others."""
+    if within is None or within != "all":
+        return [within] if within else None
+    rag, spaces = session.rag, []
+    if query is not None:
+        spaces.append("text")
+        if rag.config.images.kind == "clip":
+            spaces.append("images")
+        elif image is None:
+            show.note("words don't find pictures: images.kind is " + rag.config.images.kind, session.quiet)
+    if image is not None and "images" not in spaces:
+        spaces.append("images")
+    if audio is not None:
+        spaces.append("audio")
+    return spaces
 
 
 @app.command(short_help="Ask questions one after another.")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rag.retrieve import Why
     from rag.types import Answer, ArchiveReport, FileReport, Health, Passage, SyncReport
 
+_MEDIA = {"images": "(picture)", "audio": "(recording)"}
 EXCERPT = 300  # characters of a passage in a listing
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -71,7 +72,8 @@ def show_json(body: Any) -> None:
 
 
 def file_dict(file: FileReport) -> dict[str, Any]:
-    return {"path": file.path, "outcome": file.outcome.value, "reason": file.reason, "chunks": file.chunks}
+    counted = {"chunks": file.chunks, "pictures": file.pictures, "windows": file.windows}
+    return {"path": file.path, "outcome": file.outcome.value, "reason": file.reason, **counted}
 
 
 # ---- answers and passages ----------------------------------------------------------------------------------------
@@ -107,7 +109,7 @@ def show_passages(passages: Iterable[Passage], explain: bool, folder: Path) -> N
             click.echo(f"    {' · '.join(f'{s.stage} {s.score:.3f} (rank {s.rank})' for s in passage.stages)}")
             if passage.also_in:
                 click.echo(f"    also in {one_line(', '.join(passage.also_in))}")
-        text = one_line(passage.text)
+        text = one_line(passage.text) if passage.space == "text" else _MEDIA[passage.space]
         click.echo(f"    {text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(' ', 1)[0] + ' …'}")
 
 
@@ -140,6 +142,10 @@ def show_prompt(built: BuiltPrompt, name: str, in_use: bool, as_json: bool, quie
     )
 
 
+def _made(space: dict[str, Any]) -> str:
+    return f"{space.get('model') or space['kind']}, {space['dimension']} dimensions, cosine"
+
+
 def _place(label: str, file: Path) -> str:
     """A label in colour that opens the file, where the terminal knows links (OSC 8); others show the label alone."""
     label = one_line(label)
@@ -158,7 +164,15 @@ def show_report(report: SyncReport) -> None:
               ("deleted", report.num_deleted), ("unchanged", report.num_skipped))  # fmt: skip
     files = ", ".join(f"{n} {name}" for name, n in counts if n) or "nothing to index"
     vectors = f", {report.embedded} embedded, {report.reused} reused" if report.embedded or report.reused else ""
-    say(f"{files} · {report.chunks} chunks{vectors} · {report.seconds:.1f} s")
+    pictures = sum(f.pictures for f in report.files)
+    recordings = sum(1 for f in report.files if f.windows)
+    media = f", {_some(pictures, 'picture')}" if pictures else ""
+    media += f", {_some(recordings, 'recording')}" if recordings else ""
+    say(f"{files} · {report.chunks} chunks{media}{vectors} · {report.seconds:.1f} s")
+
+
+def _some(number: int, name: str) -> str:
+    return f"{number} {name}{'s' if number != 1 else ''}"
 
 
 def show_reasons(files: Iterable[FileReport], stream: TextIO) -> None:
@@ -200,6 +214,10 @@ def show_status(body: dict[str, Any], files: Iterable[FileReport]) -> None:
         "embedding": f"{embedding['model']}, {embedding['dimension']} dimensions, cosine",
         "splitting": f"{splitting['kind']}, at most {splitting['max_tokens']} tokens",
     }
+    if body["pictures"]:
+        rows["pictures"] = f"{body['pictures']}, {_made(body['images'])}"
+    if body["windows"]:
+        rows["recordings"] = f"{body['windows']} windows, {_made(body['audio'])}"
     for name, value in rows.items():
         click.echo(f"{name:<12} {one_line(value)}")
     show_reasons((f for f in files if f.reason), sys.stdout)

@@ -70,6 +70,7 @@ class Images(Section):
     batch: int = Field(16, ge=1, le=4096)  # pictures of one forward pass
     device: str = "cpu"
     max_megapixels: float = Field(100, gt=0, le=178)  # Pillow's own limit; a larger picture is refused, not decoded
+    inside: int = Field(64, ge=0, le=10_000)  # pictures taken of one PDF or Word document; 0: none
 
     @model_validator(mode="after")
     def _model_named(self) -> Self:

@@ -15,8 +15,7 @@ import numpy as np
 from rag.errors import ConfigError, DocumentError, QueryError
 from rag.load import KINDS
 from rag.load.worker import LoaderPool
-from rag.media.picture import SUFFIXES as PICTURES
-from rag.media.sound import SUFFIXES as SOUNDS
+from rag.media import PICTURES, SOUNDS
 from rag.split.sentences import sentence_spans
 
 if TYPE_CHECKING:

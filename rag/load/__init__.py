@@ -11,6 +11,7 @@
     pdf/          .pdf           docx.py   .docx
     pptx.py       .pptx          xlsx.py   .xlsx           csv.py   .csv, .tsv
     subtitles.py  .srt, .vtt: with the time of each line
+    media.py      pictures and recordings, decoded; inside.py: the pictures in PDF and Word documents
     worker.py     LoaderPool: ISOLATED kinds are parsed in processes, with limits on time and memory
     child.py      what runs in such a process
 
@@ -31,7 +32,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
@@ -101,8 +103,15 @@ def load_file(path: Path, relative: str, config: Load) -> Source:
     kind = kind_of(path)
     if kind is None:
         raise UnsupportedError(*unsupported(path))
-    try:
+    with guarded(kind, config):
         return _within(_load(kind, _read(path, kind), relative, config), config.max_chars)
+
+
+@contextmanager
+def guarded(kind: str, config: Load) -> Iterator[None]:
+    """Whatever a parser raises becomes a DocumentError."""
+    try:
+        yield
     except DocumentError:
         raise
     except MemoryError:
@@ -184,6 +193,15 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def _read(path: Path, kind: Kind) -> bytes:
+    data = read_regular(path)
+    if not data.removeprefix(b"\xef\xbb\xbf").strip():
+        raise EmptyError("the file holds no text")
+    check_beginning(data, kind, path.name)
+    return data
+
+
+def read_regular(path: Path) -> bytes:
+    """All bytes of a file. Raises DocumentError."""
     try:
         with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
@@ -196,9 +214,6 @@ def _read(path: Path, kind: Kind) -> bytes:
         raise DocumentError(f"can't be opened: {error.strerror or error}", "check the file's permissions") from None
     if max(size, len(data)) > MOST_BYTES:
         raise DocumentError(f"larger than {MOST_BYTES >> 20} MB", "split it, or exclude it")
-    if not data.removeprefix(b"\xef\xbb\xbf").strip():
-        raise EmptyError("the file holds no text")
-    check_beginning(data, kind, path.name)
     return data
 
 

@@ -12,12 +12,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rag.errors import DocumentError, EmptyError, UnsupportedError
 from rag.load import load_file
+from rag.load.inside import with_pictures
+from rag.load.media import Wanted, get_arrays, load_medium, media_kind_of, put_arrays
 from rag.types import Cue, Heading, Source
 
 if TYPE_CHECKING:
@@ -33,7 +35,13 @@ def serve(load: Callable[[Path, str, Load], Source] = load_file) -> None:
     def do(job: Reply, config: Load) -> Reply:
         if "pdf" in job:  # another engine than the configured one
             config = config.model_copy(update={"pdf": job["pdf"]})
-        return {"source": asdict(load(Path(job["path"]), job["relative"], config))}
+        path, wanted = Path(job["path"]), Wanted.of(job["media"])
+        if media_kind_of(path):
+            source = load_medium(path, job["relative"], config, wanted)
+        else:
+            source = with_pictures(load(path, job["relative"], config), path, config, wanted.pictures)
+        media = put_arrays(source.media, Path(job["arrays"])) if source.media else []
+        return {"source": asdict(replace(source, media=())), "media": media}
 
     work(do)
 
@@ -93,8 +101,8 @@ def failure(reply: Reply) -> DocumentError | None:
     return _ERRORS[name](message, hint)
 
 
-def loaded(reply: dict[str, Any], relative: str) -> Source | DocumentError:
-    """What the child's reply says."""
+def loaded(reply: dict[str, Any], relative: str, arrays: Path) -> Source | DocumentError:
+    """What the child's reply says. `arrays`: the file that it was to put pixels and samples in."""
     if error := failure(reply):
         return error
     source = reply["source"]
@@ -108,6 +116,7 @@ def loaded(reply: dict[str, Any], relative: str) -> Source | DocumentError:
         metadata=dict(source["metadata"]),
         warnings=tuple(map(str, source["warnings"])),
         times=tuple(Cue(int(c["start"]), float(c["seconds"])) for c in source["times"]),
+        media=get_arrays(reply["media"], arrays),
     )
 
 
@@ -142,7 +151,8 @@ def _limit_memory(megabytes: int) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + megabytes * 1024 * 1024
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))  # it writes nothing but a traceback to stderr
+    written = megabytes * 1024 * 1024  # pixels and samples; beside them it writes nothing but a traceback to stderr
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
 
 
 def _limit_cpu(seconds: float) -> None:

@@ -13,6 +13,7 @@ Lazy throughout: no process before the first job that needs one, no job pulled b
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import LifoQueue
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
@@ -31,6 +32,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 from rag.errors import DocumentError
 from rag.load import ISOLATED, kind_of, load_file
 from rag.load.child import loaded, receive, send
+from rag.load.media import Wanted, media_kind_of
 from rag.load.pdf import OTHER
 from rag.machine import cores
 from rag.types import Source
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 COMMAND = (sys.executable, "-P", "-m", "rag.load.child")
+NO_MEDIA = Wanted()
 _START_S = 60.0  # for a child to say that it is ready, on a busy machine
 
 
@@ -56,8 +59,8 @@ class LoaderPool:
     `command` starts a worker process; another one than the default is for tests of bad workers.
     """
 
-    def __init__(self, config: Load, command: Sequence[str] = COMMAND) -> None:
-        self._config = config
+    def __init__(self, config: Load, command: Sequence[str] = COMMAND, media: Wanted = NO_MEDIA) -> None:
+        self._config, self._media = config, media
         self._size = config.workers or cores()
         self._closed = threading.Event()
         self._workers = [Worker(config, command, self._closed) for _ in range(self._size)]
@@ -65,6 +68,8 @@ class LoaderPool:
         for worker in self._workers:
             self._idle.put(worker)
         self._threads: ThreadPoolExecutor | None = None
+        self._arrays: tempfile.TemporaryDirectory[str] | None = None
+        self._numbers = itertools.count()
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +86,8 @@ class LoaderPool:
         ahead: deque[tuple[Path, str, Future[Source | DocumentError] | None]] = deque()
         try:
             for path, relative in jobs:
-                future = self._submit(path, relative) if kind_of(path) in ISOLATED else None
+                isolated = kind_of(path) in ISOLATED or media_kind_of(path) is not None
+                future = self._submit(path, relative) if isolated else None
                 ahead.append((path, relative, future))
                 if len(ahead) >= 2 * self._size:
                     yield self._take(*ahead.popleft())
@@ -101,18 +107,25 @@ class LoaderPool:
             self._threads.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
             worker.stop()
+        if self._arrays is not None:
+            self._arrays.cleanup()
 
     def _submit(self, path: Path, relative: str) -> Future[Source | DocumentError]:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="rag-load")
+            self._arrays = tempfile.TemporaryDirectory(prefix="rag-load-")
         return self._threads.submit(self._isolated, path, relative)
 
     def _isolated(self, path: Path, relative: str) -> Source | DocumentError:
         worker = self._idle.get()
+        assert self._arrays is not None
+        arrays = Path(self._arrays.name) / str(next(self._numbers))
         try:
-            return worker.load(path, relative)
+            return worker.load(path, relative, self._media, arrays)
         finally:
             self._idle.put(worker)
+            with contextlib.suppress(OSError):  # a system that keeps mapped files: they go with the folder
+                arrays.unlink(missing_ok=True)
 
     def _take(
         self, path: Path, relative: str, future: Future[Source | DocumentError] | None
@@ -138,16 +151,17 @@ class Worker:
         self._stderr: IO[bytes] | None = None
         self._late = False
 
-    def load(self, path: Path, relative: str) -> Source | DocumentError:
-        """A PDF whose engine crashes is tried once more with the other one, in what time is left."""
-        job = {"path": os.fspath(path.absolute()), "relative": relative}
+    def load(self, path: Path, relative: str, media: Wanted, arrays: Path) -> Source | DocumentError:
+        """A PDF whose engine crashes is tried once more with the other one, in what time is left. `arrays`: a file that
+        the child may write."""
+        job = {"path": os.fspath(path.absolute()), "relative": relative, "media": asdict(media), "arrays": str(arrays)}
         start = time.monotonic()
-        result = self.run(job, lambda reply: loaded(reply, relative))
+        result = self.run(job, lambda reply: loaded(reply, relative, arrays))
         left = self._config.timeout_s - (time.monotonic() - start)
         if not isinstance(result, Crashed) or kind_of(path) != "pdf" or self._closed.is_set() or left <= 0:
             return result
         other = OTHER[self._config.pdf]
-        again = self.run({**job, "pdf": other}, lambda reply: loaded(reply, relative), left)
+        again = self.run({**job, "pdf": other}, lambda reply: loaded(reply, relative, arrays), left)
         if isinstance(again, DocumentError):
             return DocumentError(f"{again.message} (read by {other}; {self._config.pdf}: {result.message})", again.hint)
         return replace(again, warnings=(f"read by {other}, {self._config.pdf} crashed", *again.warnings))

@@ -7,4 +7,6 @@ Below load and embed, because both need it: the guarded worker decodes what lies
 decode what they are handed. Errors are DocumentErrors that don't repeat the path: whoever reports them has it.
 """
 
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")  # suffixes
+SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff")
 DECODER_VERSION = 1  # raise it when the same bytes give other pixels or samples: they are then embedded again

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP")  # no other decoder of Pillow's is ever started
 GROUND = (128, 128, 128)
 AT_LEAST = 896  # pixels of the shorter side that are kept: twice what most models read, four times CLIP's 224
@@ -57,9 +56,24 @@ def read_picture(data: bytes, max_megapixels: float = 100, at_least: int = AT_LE
     except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
         detail = " ".join(str(error).split())[:200]
         raise DocumentError(f"the picture is damaged: {detail or type(error).__name__}", "save it anew") from None
-    image = _rgb(_upright(image))
+    return reduced(_upright(image), at_least)
+
+
+def reduced(image: Image, at_least: int = AT_LEAST) -> Image:
+    """RGB, with a shorter side of at least `at_least` pixels and less than twice as many, unless it had less."""
+    image = _rgb(image)
     factor = max(1, min(image.size) // at_least)
     return image.reduce(factor) if factor > 1 else image
+
+
+def describe(data: bytes) -> dict[str, Any]:
+    """Format, width and height in pixels, as the header says; no pixel is decoded."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = Image.open(BytesIO(data), formats=FORMATS)
+    return {"format": str(image.format).lower(), "width": image.width, "height": image.height}
 
 
 def _too_large(what: str, max_megapixels: float) -> DocumentError:

@@ -12,7 +12,6 @@ from rag.errors import DocumentError, EmptyError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff")
 FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "MP3", "OGG", "AIFF")  # of libsndfile's
 RATES = (1000, 768_000)  # Hz; outside, the header is wrong
 BLOCK = 1 << 16  # frames decoded at a time, so that a header that claims more than there is costs nothing

@@ -13,9 +13,9 @@ ones, and publishes all of it by one commit. Readers see the last published gene
 crash. Why so much care: docs/decisions/0002-catalog-is-the-truth.md.
 """
 
-from rag.store.catalog import Catalog, ChunkRow, ContentRow, FileRow
+from rag.store.catalog import Catalog, ChunkRow, ContentRow, FileRow, MediaRow
 from rag.store.index import index_folder
 from rag.store.reader import IndexReader
 from rag.store.writer import IndexWriter
 
-__all__ = ["Catalog", "ChunkRow", "ContentRow", "FileRow", "IndexReader", "IndexWriter", "index_folder"]
+__all__ = ["Catalog", "ChunkRow", "ContentRow", "FileRow", "IndexReader", "IndexWriter", "MediaRow", "index_folder"]

@@ -15,22 +15,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError
-from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Span
+from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Space, Span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 T = TypeVar("T")
 
-FORMAT = 2  # of the tables
+FORMAT = 3  # of the tables
 PAGE = 5000  # rows per statement: SQLite allows 32,766 variables in one
 
-_SCHEMA = """
+_MEDIA = """\
+CREATE TABLE media (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again for another one
+    key TEXT NOT NULL UNIQUE,
+    content_id INTEGER NOT NULL REFERENCES contents(id),
+    space TEXT NOT NULL,                   -- images, audio: whose vectors it is compared with
+    start INTEGER NOT NULL, page INTEGER, line INTEGER NOT NULL, headings TEXT NOT NULL, seconds REAL,
+    vector_key BLOB NOT NULL
+);
+CREATE INDEX media_content ON media(content_id);
+CREATE INDEX media_vector ON media(vector_key);
+"""
+
+_SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE contents (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -57,15 +70,16 @@ CREATE TABLE chunks (
 );
 CREATE INDEX chunks_content ON chunks(content_id, start);
 CREATE INDEX chunks_vector ON chunks(vector_key);
-CREATE TABLE vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
+{_MEDIA}CREATE TABLE vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE server_rows (chunk_id INTEGER PRIMARY KEY, present INTEGER NOT NULL);
 """
 
-_UPGRADES = {  # from an older format to the next: columns are only ever added, so nothing is read or embedded again
+_UPGRADES = {  # from an older format to the next: things are only ever added, so nothing is read or embedded again
     1: (
         "ALTER TABLE contents ADD COLUMN times TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE chunks ADD COLUMN seconds REAL",
     ),
+    2: tuple(statement for statement in _MEDIA.split(";\n") if statement),
 }
 
 _SEEN = "f.added <= :g AND (f.removed IS NULL OR f.removed > :g)"
@@ -99,6 +113,19 @@ class ChunkRow:
     key: str
     content_id: int
     chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRow:
+    """A picture, or a window of a recording. Its vector is stored like any other."""
+
+    key: str  # public id, as a chunk's
+    space: Space
+    start: int  # where in the content's text it stands
+    location: Location
+    vector_key: bytes
+    id: int = 0
+    content_id: int = 0
 
 
 class Catalog:
@@ -319,6 +346,67 @@ class Catalog:
             )
             return content_id
 
+    def put_media(self, content_id: int, rows: Sequence[MediaRow]) -> None:
+        """What was seen or heard of a content, whose vectors are stored already."""
+        with self.transaction():
+            self._db.executemany(
+                "INSERT INTO media (key, content_id, space, start, page, line, headings, seconds, vector_key) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        row.key,
+                        content_id,
+                        row.space,
+                        row.start,
+                        row.location.page,
+                        row.location.line,
+                        json.dumps(row.location.headings),
+                        row.location.seconds,
+                        row.vector_key,
+                    )
+                    for row in rows
+                ],
+            )
+
+    def media_ids(self, space: Space, generation: int) -> list[int]:
+        """Of a space's rows that `generation` sees, ascending."""
+        seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
+        query = f"SELECT id FROM media WHERE space = :space AND content_id IN {seen} ORDER BY id"
+        with self._lock:
+            return [r[0] for r in self._db.execute(query, {"g": generation, "space": space})]
+
+    def media(self, ids: Sequence[int]) -> dict[int, MediaRow]:
+        """By id; ids that are gone are left out."""
+        return self._media("id", ids)
+
+    def media_of(self, content_ids: Iterable[int]) -> dict[int, MediaRow]:
+        """By id, of these contents."""
+        return self._media("content_id", sorted(set(content_ids)))
+
+    def _media(self, column: str, values: Sequence[int]) -> dict[int, MediaRow]:
+        columns = "id, key, content_id, space, start, page, line, headings, seconds, vector_key"
+        found: dict[int, MediaRow] = {}
+        with self._lock:
+            for part in _pages(values):
+                marks = ",".join("?" * len(part))
+                query = f"SELECT {columns} FROM media WHERE {column} IN ({marks}) ORDER BY id"
+                for number, key, content, space, start, page, line, headings, seconds, vector in self._db.execute(
+                    query, part
+                ):
+                    location = Location(page, line, tuple(json.loads(headings)), seconds)
+                    found[number] = MediaRow(key, space, start, location, vector, number, content)
+        return found
+
+    def media_counts(self, generation: int) -> dict[int, dict[str, int]]:
+        """Content id -> its number of rows in each space, for the contents that `generation` sees and that have any."""
+        seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
+        query = f"SELECT content_id, space, count(*) FROM media WHERE content_id IN {seen} GROUP BY content_id, space"
+        counts: dict[int, dict[str, int]] = {}
+        with self._lock:
+            for content, space, number in self._db.execute(query, {"g": generation}):
+                counts.setdefault(content, {})[space] = number
+        return counts
+
     def missing_vectors(self, keys: Sequence[bytes]) -> set[bytes]:
         found: set[bytes] = set()
         with self._lock:
@@ -335,13 +423,13 @@ class Catalog:
                 ((k, v.astype("<f4", copy=False).tobytes()) for k, v in zip(keys, vectors, strict=True)),
             )
 
-    def vectors_of(self, chunk_ids: Sequence[int]) -> NDArray[np.float32]:
-        """(len(chunk_ids), dimension) float32, in the order given. Each id must exist."""
+    def vectors_of(self, chunk_ids: Sequence[int], table: Literal["chunks", "media"] = "chunks") -> NDArray[np.float32]:
+        """(len(chunk_ids), dimension) float32, in the order given. Each id must exist; of media, all of one space."""
         blobs: dict[int, bytes] = {}
         with self._lock:
             for page in _pages(chunk_ids):
                 marks = ",".join("?" * len(page))
-                joined = "chunks c JOIN vectors v ON v.key = c.vector_key"
+                joined = f"{table} c JOIN vectors v ON v.key = c.vector_key"
                 blobs.update(self._db.execute(f"SELECT c.id, v.vector FROM {joined} WHERE c.id IN ({marks})", page))
         if len(blobs) < len(set(chunk_ids)):
             raise self._vectors_missing()
@@ -362,13 +450,15 @@ class Catalog:
         with self._lock:
             return [r[0] for r in self._db.execute(query, (content_id,))]
 
-    def vectors_seen(self, generation: int) -> Iterator[tuple[bytes, bytes]]:
-        """(key, float32 little-endian) of every vector that `generation` sees, by key; read as they are drawn."""
+    def vectors_seen(self, generation: int, space: Space | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """(key, float32 little-endian) of every vector that `generation` sees, by key; read as they are drawn. None:
+        of the texts."""
         seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
-        keys = f"(SELECT DISTINCT vector_key AS key FROM chunks WHERE content_id IN {seen})"
+        rows = f"media WHERE space = :space AND content_id IN {seen}" if space else f"chunks WHERE content_id IN {seen}"
+        keys = f"(SELECT DISTINCT vector_key AS key FROM {rows})"
         query = f"SELECT k.key, v.vector FROM {keys} k LEFT JOIN vectors v ON v.key = k.key ORDER BY k.key"
         with self._lock:
-            for key, vector in self._db.execute(query, {"g": generation}):
+            for key, vector in self._db.execute(query, {"g": generation, **({"space": space} if space else {})}):
                 if vector is None:
                     raise self._vectors_missing()
                 yield key, vector
@@ -494,9 +584,11 @@ class Catalog:
             if not gone and not stray:
                 return
             self._db.executemany("DELETE FROM chunks WHERE content_id = ?", stray)
+            self._db.executemany("DELETE FROM media WHERE content_id = ?", stray)
             self._db.executemany("DELETE FROM contents WHERE id = ?", stray)
             if not self.meta("unfinished", False):  # else vectors without a chunk are work that goes on
-                self._db.execute("DELETE FROM vectors WHERE key NOT IN (SELECT vector_key FROM chunks)")
+                used = "SELECT vector_key FROM chunks UNION SELECT vector_key FROM media"
+                self._db.execute(f"DELETE FROM vectors WHERE key NOT IN ({used})")
 
     def vacuum(self) -> bool:
         """Write the file anew without what was deleted, and empty the log. False: somebody still reads, so the log

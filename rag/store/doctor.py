@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,10 @@ from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
-from rag.store.index import collection_name, differences, generation_folder, is_whole, parts
+from rag.store.index import SPACES, collection_name, differences, generation_folder, is_whole, parts, space_folder
 from rag.store.lexical import Lexical
 from rag.store.vectors import open_embedded, open_server
-from rag.types import Check, Health
+from rag.types import Check, Health, Space
 
 if TYPE_CHECKING:
     from typing import Any
@@ -60,6 +61,11 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
         here = generation_folder(folder, generation)
         checks += _guarded("dense index", lambda: _dense(here, catalog, ids, store))
         checks += _guarded("lexical index", lambda: _lexical(here, catalog, ids))
+        for space in SPACES:
+            held = catalog.media_ids(space, generation)
+            if held:
+                look = partial(_space, here, catalog, space, held, store)
+                checks += _guarded(space, look)
         checks += [_orphans(folder, generation), _disk(folder, store)]
     return Health(tuple(checks))
 
@@ -137,7 +143,7 @@ def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store) -> Iterat
             index = open_server(collection_name(catalog.meta("id"), dimension), dimension, store)
             if index is None:
                 raise StoreError("the Chroma server has lost the index", REBUILD)
-        elif not is_whole(here, "chroma"):
+        elif not is_whole(here, "chroma/"):
             yield Check("dense index", False, "a file is missing or shorter than it was: exact search answers", REBUILD)
             return
         else:
@@ -155,13 +161,38 @@ def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store) -> Iterat
         yield Check("dense recall", not lost, told, REBUILD)
 
 
+def _space(here: Path, catalog: Catalog, space: Space, ids: list[int], store: Store) -> Iterator[Check]:
+    """The vectors of pictures or recordings, in the catalog and in Chroma."""
+    settings = catalog.meta(space)
+    with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
+        if store.kind == "chroma-server":
+            name = catalog.meta("server_spaces", {}).get(space, "")
+            index = open_server(name, settings["dimension"], store) if name else None
+            if index is None:
+                raise StoreError(f"the Chroma server has lost the {space}", REBUILD)
+        elif not is_whole(here, f"chroma-{space}/"):
+            yield Check(space, False, "a file is missing or shorter than it was: exact search answers", REBUILD)
+            return
+        else:
+            shutil.copytree(space_folder(here, space), Path(copy) / space)
+            index = open_embedded(Path(copy) / space, settings["dimension"], store, name=space)
+        with closing(index):
+            same = _same(space, index.ids(), ids)
+            sample = _sample(ids)
+            found = [index.search(vector, 1) for vector in catalog.vectors_of(sample, "media")]
+            own = [_own(vector) for vector in catalog.vectors_of(sample, "media")]
+            lost = sum(not best or best[0][1] < least for best, least in zip(found, own, strict=True))
+    told = f"{len(ids):,} vectors, the catalog's; {len(sample)} looked for by themselves: {lost} not found"
+    yield Check(space, same.ok and not lost, told if same.ok else same.told, REBUILD)
+
+
 def _own(vector: NDArray[np.float32]) -> float:
     """The least cosine that a vector has with itself in an index: rounding takes a little."""
     return 0.9999 if np.isfinite(vector).all() else 2.0
 
 
 def _lexical(here: Path, catalog: Catalog, ids: list[int]) -> Iterator[Check]:
-    if not is_whole(here, "lexical"):
+    if not is_whole(here, "lexical/"):
         yield Check("lexical index", False, "a file is missing or shorter than it was: memory answers", REBUILD)
         return
     analyzer = Analyzer(catalog.meta("analyzer").partition(":")[2])

@@ -2,8 +2,10 @@
 
     <folder>/catalog.sqlite3          the truth
     <folder>/generations/<n>/chroma   dense index of generation n      } derived: made beside the old ones, never
-    <folder>/generations/<n>/lexical  lexical index of generation n    } changed once published (Chroma's own marks of
-    <folder>/generations/<n>/sizes.json  the size of each of its files } who opened it aside)
+    <folder>/generations/<n>/chroma-images  of its pictures, if any    } changed once published (Chroma's own marks of
+    <folder>/generations/<n>/chroma-audio   of its recordings, if any  } who opened it aside)
+    <folder>/generations/<n>/lexical  lexical index of generation n    }
+    <folder>/generations/<n>/sizes.json  the size of each of its files }
     <folder>/writer.lock, writer.json who is writing
 
 A generation's derived indexes start as a copy of the last ones plus what changed, or from nothing when much did.
@@ -20,13 +22,15 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rag.config import Store
 from rag.errors import IndexMismatch
 from rag.store.catalog import Catalog
+from rag.types import Space
 
 SIZES = "sizes.json"
+SPACES: tuple[Space, ...] = get_args(Space)  # beside the texts'
 MEND = "run `rag sync --rebuild`; if that fails too, check the disk's free space"
 
 
@@ -69,9 +73,14 @@ def is_whole(folder: Path, part: str = "") -> bool:
         return False
 
 
-def collection_name(index_id: str, dimension: int) -> str:
-    """One collection per index and dimension: a server refuses vectors of another length."""
-    return f"rag-{index_id}-{dimension}"
+def collection_name(index_id: str, dimension: int, space: Space | None = None) -> str:
+    """One collection per index, space and dimension: a server refuses vectors of another length."""
+    return f"rag-{index_id}-{dimension}" if space is None else f"rag-{index_id}-{space}-{dimension}"
+
+
+def space_folder(folder: Path, space: Space) -> Path:
+    """Of a generation's folder: where Chroma keeps that space."""
+    return folder / f"chroma-{space}"
 
 
 def compare_fingerprint(

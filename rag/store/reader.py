@@ -19,10 +19,12 @@ from rag.store.index import (
     compare_fingerprint,
     generation_folder,
     is_whole,
+    space_folder,
     texts_of,
 )
 from rag.store.lexical import Lexical
 from rag.store.vectors import VectorIndex, exact_search, open_embedded, open_server
+from rag.types import Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,8 +54,8 @@ class IndexReader:
 
     def close(self) -> None:
         with self._lock:
-            self._drop("vectors")
-            self._opened.clear()
+            for name in list(self._opened):
+                self._drop(name)
         self.catalog.close()
 
     def dense(
@@ -70,6 +72,46 @@ class IndexReader:
             self._leave_to_writer("vectors", generation)
             exact: _Exact = self._open("vectors", generation, lambda g: _Exact(self.catalog, g))
             return exact.search(vector, k)
+
+    def nearest(
+        self,
+        space: Space,
+        vector: NDArray[np.float32],
+        k: int,
+        generation: int,
+        fingerprint: dict[str, Any],
+        allowed: Sequence[int] | None = None,
+    ) -> list[tuple[int, float]]:
+        """(id of a picture or window, cosine similarity), best first. With `allowed` the search is exact.
+
+        Raises IndexMismatch when another `fingerprint` made the space's vectors.
+        """
+        made = self.catalog.meta(space)
+        if made is None or not (ids := self.catalog.media_ids(space, generation)):
+            return []
+        compare_fingerprint(made, fingerprint, self.folder, f"other {space} vectors")
+        if allowed is not None:
+            return exact_search(self.catalog.vectors_of(allowed, "media"), allowed, vector, k)
+        name = f"vectors {space}"
+        try:
+            index: VectorIndex = self._open(name, generation, lambda g: self._open_space(space, g))
+            return index.search(vector, min(k, len(ids)))
+        except IndexDamaged:
+            self._leave_to_writer(name, generation)
+            return exact_search(self.catalog.vectors_of(ids, "media"), ids, vector, k)
+
+    def _open_space(self, space: Space, generation: int) -> VectorIndex:
+        dimension = int(self.catalog.meta(space)["dimension"])
+        if self._served:
+            name = self.catalog.meta("server_spaces", {}).get(space, "")
+            index = open_server(name, dimension, self.store) if name else None
+            if index is None:
+                raise IndexDamaged(f"the Chroma server has lost the {space}", "run `rag sync`")
+            return index
+        folder = generation_folder(self.folder, generation)
+        if not is_whole(folder, f"chroma-{space}/"):
+            raise IndexDamaged(f"{space_folder(folder, space)}: isn't whole", MEND)
+        return open_embedded(space_folder(folder, space), dimension, self.store, name=space)
 
     def lexical(
         self, text: str, k: int, generation: int, allowed: Sequence[int] | None = None
@@ -130,13 +172,13 @@ class IndexReader:
                 raise IndexDamaged("the Chroma server has lost the index", "run `rag sync`")
             return index
         folder = generation_folder(self.folder, generation)
-        if not is_whole(folder, "chroma"):
+        if not is_whole(folder, "chroma/"):
             raise IndexDamaged(f"{folder / 'chroma'}: the dense index isn't whole", MEND)
         return open_embedded(folder / "chroma", dimension, self.store)
 
     def _open_lexical(self, generation: int) -> Lexical:
         folder = generation_folder(self.folder, generation)
-        if not is_whole(folder, "lexical"):
+        if not is_whole(folder, "lexical/"):
             raise IndexDamaged(f"{folder / 'lexical'}: the lexical index isn't whole", MEND)
         return Lexical(folder / "lexical", self._stored_analyzer())
 
@@ -153,7 +195,7 @@ class IndexReader:
 
     def _drop(self, name: str) -> None:
         held = self._opened.pop(name, None)
-        if held is not None and name == "vectors":
+        if held is not None and name.startswith("vectors"):
             held[1].close()
 
     def _open(self, name: str, generation: int, make: Callable[[int], Any]) -> Any:

@@ -134,8 +134,10 @@ class _Collection:
         self._client.close()
 
 
-def open_embedded(folder: Path, dimension: int, store: Store, create: bool = False) -> VectorIndex:
-    """A PersistentClient on `folder`. Any failure is damage: the catalog can rebuild it."""
+def open_embedded(
+    folder: Path, dimension: int, store: Store, create: bool = False, name: str = "chunks"
+) -> VectorIndex:
+    """The collection `name` of a PersistentClient on `folder`. Any failure is damage: the catalog can rebuild it."""
 
     def failure(error: Exception) -> StoreError:
         return IndexDamaged(f"{folder}: Chroma can't use it: {error}", MEND)
@@ -147,7 +149,7 @@ def open_embedded(folder: Path, dimension: int, store: Store, create: bool = Fal
     client = None
     try:
         client = chromadb.PersistentClient(str(folder), settings=chromadb.config.Settings(anonymized_telemetry=False))
-        return _Collection(client, "chunks", dimension, store.ef_search, str(folder), create, failure)
+        return _Collection(client, name, dimension, store.ef_search, str(folder), create, failure)
     except Exception as error:
         if client is not None:
             client.close()
@@ -156,6 +158,16 @@ def open_embedded(folder: Path, dimension: int, store: Store, create: bool = Fal
 
             SharedSystemClient._identifier_to_system.pop(str(folder), None)
         raise error if isinstance(error, StoreError) else failure(error) from error
+
+
+def drop_from_server(name: str, store: Store) -> None:
+    """Remove a collection that nobody needs. What can't be reached now stays, and costs only room."""
+    with suppress(Exception):
+        client = _chromadb().HttpClient(host=store.host, port=store.port, ssl=store.ssl)
+        try:
+            client.delete_collection(name)
+        finally:
+            client.close()
 
 
 def open_server(

@@ -8,8 +8,9 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rag.config import Store
@@ -19,6 +20,7 @@ from rag.store.catalog import Catalog
 from rag.store.index import (
     MEND,
     SIZES,
+    SPACES,
     as_stored,
     collection_name,
     compare_fingerprint,
@@ -26,11 +28,14 @@ from rag.store.index import (
     is_whole,
     parts,
     seal,
+    space_folder,
     texts_of,
 )
 from rag.store.lexical import Lexical
-from rag.store.vectors import VectorIndex, open_embedded, open_server
+from rag.store.vectors import VectorIndex, drop_from_server, open_embedded, open_server
+from rag.types import Space
 
+NO_SPACES: Mapping[Space, dict[str, Any] | None] = MappingProxyType({})
 REBUILD_SHARE = 0.3  # of rows removed since the last rebuild, above which copying would carry too much dead weight
 
 
@@ -106,19 +111,32 @@ class IndexWriter:
     def next_generation(self) -> int:
         return self.catalog.generation + 1
 
-    def check_settings(self, embedding: dict[str, Any], splitting: dict[str, Any], reindex: bool) -> None:
+    def check_settings(
+        self,
+        embedding: dict[str, Any],
+        splitting: dict[str, Any],
+        reindex: bool,
+        spaces: Mapping[Space, dict[str, Any] | None] = NO_SPACES,
+    ) -> None:
         """Compare with what the index was made with; IndexMismatch names the differences unless `reindex`. What would
-        stop the publishing stops the sync here, before its work: the stemmer's name, a server that doesn't answer."""
-        now = {"embedding": as_stored(embedding), "splitting": as_stored(splitting)}
+        stop the publishing stops the sync here, before its work: the stemmer's name, a server that doesn't answer.
+
+        `spaces`: what pictures and recordings are embedded with, None: they aren't any more. Those left out stay as
+        they are."""
+        seen: dict[str, Any] = {space: as_stored(made) if made else None for space, made in spaces.items()}
+        now: dict[str, Any] = {"embedding": as_stored(embedding), "splitting": as_stored(splitting), **seen}
         before = {name: self.catalog.meta(name) for name in now}
         if not reindex:
             if before["embedding"] is not None:
                 compare_fingerprint(before["embedding"], embedding, self.folder)
             if before["splitting"] is not None:
                 compare_fingerprint(before["splitting"], splitting, self.folder, "other settings")
+            for space, made in spaces.items():
+                if made is not None and before[space] is not None:
+                    compare_fingerprint(before[space], made, self.folder, f"other {space} vectors")
         # Published with the generation they belong to: until then readers compare with the old ones.
         self._staged = now
-        self.same_settings = not any(before.values()) or before == now
+        self.same_settings = all(was is None or was == now[name] for name, was in before.items())
         self._analyzer.terms("words")
         if self._served:
             try:
@@ -158,16 +176,20 @@ class IndexWriter:
             self._build(new, [], len(new), anew=True)
         if self._served:
             self._add_to_server(new, rebuild)
+        spaces_before = catalog.meta("server_spaces", {})
         catalog.set_meta(
             **self._staged,
             generation=generation,
             analyzer=self._analyzer.name,
             dead_rows=dead,
             kind=self._kind,
+            server_spaces=self._server_spaces,
             unfinished=not finished,
         )
         if self._served:
             self._remove_from_server(new)
+            for name in set(spaces_before.values()).difference(self._server_spaces.values()):
+                drop_from_server(name, self.store)
         self._remove_old_generations()
         return generation
 
@@ -203,6 +225,7 @@ class IndexWriter:
             lexical = Lexical(target / "lexical", self._analyzer)
             lexical.change(removed, texts_of(self.catalog, added))
             counts = [lexical.count()]
+            self._build_spaces(target, anew)
             if not self._served:
                 counts.append(self._build_embedded(target / "chroma", added, removed))
             if counts != [total] * len(counts):
@@ -219,6 +242,44 @@ class IndexWriter:
             for part in parts(added):
                 vectors.add(part, self.catalog.vectors_of(part))
             return vectors.count()
+
+    def _build_spaces(self, target: Path, anew: bool) -> None:
+        """The dense indexes of pictures and recordings. One that must forget something is made anew."""
+        catalog, generation = self.catalog, self.next_generation
+        self._server_spaces: dict[str, str] = {}
+        for space in SPACES:
+            ids, folder = catalog.media_ids(space, generation), space_folder(target, space)
+            old = set(catalog.media_ids(space, generation - 1))
+            name = catalog.meta("server_spaces", {}).get(space) if self._served else None
+            held = name is not None if self._served else folder.is_dir()
+            if anew or not held or not old <= set(ids) or self._made(space) != catalog.meta(space):
+                shutil.rmtree(folder, ignore_errors=True)
+                old, name = set(), None
+            added = [i for i in ids if i not in old]
+            if not ids:
+                continue
+            index = self._open_space(space, folder, name)
+            with contextlib.closing(index):
+                for part in parts(added):
+                    index.add(part, catalog.vectors_of(part, "media"))
+                if index.count() != len(ids):
+                    raise IndexDamaged(f"{folder}: holds {index.count()} vectors of {len(ids)}", MEND)
+
+    def _open_space(self, space: Space, folder: Path, name: str | None) -> VectorIndex:
+        """`name`: of the collection on the server that goes on; None: a new one, since others still read the old."""
+        dimension = int((self._made(space) or {})["dimension"])
+        if not self._served:
+            return open_embedded(folder, dimension, self.store, create=True, name=space)
+        made = collection_name(self.catalog.meta("id"), dimension, space)
+        self._server_spaces[space] = name = name or f"{made}-{self.next_generation}"
+        index = open_server(name, dimension, self.store, create=True)
+        assert index is not None
+        return index
+
+    def _made(self, space: Space) -> dict[str, Any] | None:
+        """What a space's vectors are made with, from the next generation on."""
+        staged: dict[str, Any] | None = self._staged[space] if space in self._staged else self.catalog.meta(space)
+        return staged
 
     def _add_to_server(self, wanted: Sequence[int], anew: bool) -> None:
         """Rows go there before the generation is published and are seen only through the catalog."""

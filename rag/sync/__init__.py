@@ -3,6 +3,9 @@
     scan ──> what changed? ──> load (worker processes) ──> split ──> embed (threads) ──> catalog ──> publish
                                  while one group of chunks is embedded, the next files are read
 
+    scan.py   what lies in the folder        media.py  pictures and recordings: their spaces and vectors
+    watch.py  waits for a change
+
 Every file ends in one outcome. Vectors are committed as they are made, files as they are complete, and nothing is
 seen before `publish`. Memory is bounded by two groups of chunks, whatever the folder's size.
 
@@ -26,9 +29,11 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 from rag.config import Config
 from rag.errors import Cancelled, ConfigError, DocumentError, EmptyError, FolderError, UnsupportedError
 from rag.load import LOADER_VERSION, Kind, kind_of, open_regular, unsupported
+from rag.load.media import MediaKind, media_kind_of
 from rag.load.worker import LoaderPool
 from rag.store import FileRow, IndexWriter
 from rag.store.keys import canonical, chunk_key, vector_key
+from rag.sync.media import HELD_BYTES, HearsSounds, MediaSync, SeesPictures
 from rag.sync.scan import Entry, scan
 from rag.types import Chunk, FileReport, Outcome, Source, SyncReport
 
@@ -73,6 +78,7 @@ class Group:
 
     jobs: list[tuple[Job, Source, list[Chunk]]] = field(default_factory=list)
     chars: int = 0
+    bytes: int = 0  # of pictures and recordings
 
 
 class Sync:
@@ -85,16 +91,19 @@ class Sync:
         embedder: Embeds,
         make_splitter: Callable[[], Splits],
         splitting: dict[str, Any],
+        images: Callable[[], SeesPictures],
+        audio: Callable[[], HearsSounds],
         listener: Listener | None = None,
         cancel: threading.Event | None = None,
     ) -> None:
         self.config, self.writer, self.embedder = config, writer, embedder
         self.catalog = writer.catalog
+        self._media = MediaSync(config, self.catalog, images, audio)
         self._make_splitter = make_splitter
         self._splitting = {**splitting, "loader": LOADER_VERSION}
         self._tell = listener or (lambda event: None)
         self._reports: dict[str, FileReport] = {}
-        self._done = {"embedded": 0, "reused": 0, "tokens": 0, "bytes": 0}
+        self._done = {"embedded": 0, "reused": 0, "tokens": 0, "bytes": 0, "media": 0}
         self._kinds = {"added": 0, "updated": 0, "moved": 0, "skipped": 0}
         self._writes: list[Callable[[], None]] = []
         self._twins: dict[str, list[Job]] = {}  # by content key: files equal to one that is being read
@@ -105,6 +114,7 @@ class Sync:
         self._stop = threading.Event()  # this run is coming to its end
         self._cancel = cancel or threading.Event()  # somebody wants it to
         self._announced: float = 0
+        self._media_began: float = 0  # when the first picture or recording was taken
 
     def run(self, reindex: bool = False, rebuild: bool = False, allow_empty: bool = False) -> SyncReport:
         """Raises FolderError, IndexMismatch and StoreError; trouble with one file is in the report. Raises Cancelled
@@ -116,18 +126,24 @@ class Sync:
             )
         entries = scan(self.config.documents, self.writer.folder)
         self._tell({"event": "scan", "files": len(entries)})
-        if not allow_empty and not any(kind_of(e.full) for e in entries):
+        if not allow_empty and not any(_kind_of(e.full) for e in entries):
             raise FolderError(
                 f"{self.config.documents.path} holds no file that can be read ({len(entries)} files seen); "
                 "the index is left as it was",
-                f"supported: {' '.join(get_args(Kind))}; --allow-empty if the folder was emptied on purpose",
+                f"supported: {' '.join((*get_args(Kind), *get_args(MediaKind)))}; "
+                "--allow-empty if the folder was emptied on purpose",
             )
-        self.writer.check_settings(self.embedder.fingerprint, self._splitting, reindex)
+        spaces = self._media.look(e.full for e in entries)
+        self.writer.check_settings(self.embedder.fingerprint, self._splitting, reindex, spaces)
         load = self.config.load
         self._fingerprint = canonical(self.embedder.fingerprint)
         settings = canonical([self._fingerprint, self._splitting, load.max_pages, load.max_chars, load.pdf])
         self._settings = hashlib.blake2b(settings.encode(), digest_size=16).hexdigest()
         limits = {**load.model_dump(mode="json", exclude={"workers"}), "loader": LOADER_VERSION}
+        limits |= {
+            "images": [self.config.images.kind, self.config.images.max_megapixels],
+            "audio": [self.config.audio.kind, self.config.audio.max_minutes],
+        }
         self._retry = reindex or self.catalog.meta("limits") != limits  # what failed may succeed now
         self._generation = self.writer.next_generation
         before = self.catalog.latest_files()
@@ -174,7 +190,10 @@ class Sync:
 
         group = Group()
         splitter: Splits | None = None
-        with LoaderPool(self.config.load) as pool, ThreadPoolExecutor(1, "flush") as background:
+        with (
+            LoaderPool(self.config.load, media=self._media.wanted) as pool,
+            ThreadPoolExecutor(1, "flush") as background,
+        ):
             try:
                 for path, loaded in pool.load_many(to_load()):
                     self._check_stop()
@@ -186,9 +205,10 @@ class Sync:
                         self._put_failure(job, loaded, before)
                         continue
                     splitter = splitter or self._make_splitter()
-                    group.jobs.append((job, loaded, splitter.split(loaded)))
+                    group.jobs.append((job, loaded, splitter.split(loaded) if loaded.text else []))
                     group.chars += len(loaded.text)
-                    if group.chars >= GROUP_CHARS:
+                    group.bytes += sum(medium.data.nbytes for medium in loaded.media)
+                    if group.chars >= GROUP_CHARS or group.bytes >= HELD_BYTES:
                         if self._flushing:
                             self._flushing.result()
                         self._flushing = background.submit(self._flush, group, before, total_bytes)
@@ -209,7 +229,7 @@ class Sync:
             if entry.problem:
                 self._settle(entry, None, None, Outcome.FAILED, entry.problem, row, time.time_ns())
                 continue
-            kind = kind_of(entry.full)
+            kind = _kind_of(entry.full)
             if kind is None:
                 if row is None or row.outcome is not Outcome.UNSUPPORTED:
                     self._settle(entry, None, None, Outcome.UNSUPPORTED, _unsupported(entry.path), row, time.time_ns())
@@ -262,7 +282,9 @@ class Sync:
         return not self._retry if row.content_id is None else row.content_key == key
 
     def _key(self, file_hash: str, kind: str) -> str:
-        return hashlib.blake2b(f"{file_hash} {kind} {self._settings}".encode(), digest_size=16).hexdigest()
+        media = self._media.settings(kind)
+        settings = media if kind in get_args(MediaKind) else f"{self._settings}{media and ' '}{media}"
+        return hashlib.blake2b(f"{file_hash} {kind} {settings}".encode(), digest_size=16).hexdigest()
 
     # ---- writing ------------------------------------------------------------------------------------------
 
@@ -283,11 +305,20 @@ class Sync:
             vectors = self.embedder.passage_vectors([t for _, t in part], lambda n: self._progress(n, total_bytes))
             self.catalog.put_vectors([k for k, _ in part], vectors)
             self._done["embedded"] += len(part)
+        media = self._media.store(
+            {job.key: source.media for job, source, *_ in prepared if source.media},
+            lambda count: self._progress(0, total_bytes, count),
+        )
         self._check_stop()
         with self.catalog.transaction():
             for job, source, chunks, keys in prepared:
+                rows = media.get(job.key, [])
+                if isinstance(rows, EmptyError):
+                    self._put_failure(job, rows, before)
+                    continue
                 ids = [chunk_key(job.key, c.span, c.prefix) for c in chunks]
                 content = self.catalog.put_content(job.key, source, chunks, ids, keys)
+                self.catalog.put_media(content, rows)
                 for twin in (job, *self._twins_of(job)):
                     row = before.get(twin.entry.path)
                     self._settle(twin.entry, twin.hash, content, Outcome.INDEXED, None, row, twin.seen_ns)
@@ -373,10 +404,13 @@ class Sync:
         if self._stop.is_set() or self._cancel.is_set():
             raise Cancelled("the sync was stopped", "run it again: it goes on where it was")
 
-    def _progress(self, tokens: int, total_bytes: int) -> None:
+    def _progress(self, tokens: int, total_bytes: int, media: int = 0) -> None:
         self._check_stop()
-        self._done["tokens"] += tokens
         now = time.perf_counter()
+        self._done["tokens"] += tokens
+        self._done["media"] += media
+        if media == 0 and tokens == 0:
+            self._media_began = self._media_began or now
         if now - self._announced > 0.1:
             self._announced = now
             self._tell(
@@ -386,23 +420,38 @@ class Sync:
                     "files": self._settled,
                     "bytes": self._done["bytes"],
                     "total_bytes": total_bytes,
+                    "media": self._done["media"],
+                    "media_per_s": round(self._done["media"] / (now - self._media_began), 1)
+                    if self._done["media"]
+                    else 0,
                 }
             )
 
     def _report(self, seconds: float) -> SyncReport:
         generation = self.catalog.generation
-        chunks = self.catalog.chunk_counts(generation)
-        held = {f.path: chunks.get(f.content_id or 0, 0) for f in self.catalog.files(generation)}
+        chunks, media = self.catalog.chunk_counts(generation), self.catalog.media_counts(generation)
+        contents = {f.path: f.content_id or 0 for f in self.catalog.files(generation)}
+
+        def counted(report: FileReport) -> FileReport:
+            content = contents.get(report.path, 0)
+            seen = media.get(content, {})
+            return replace(
+                report,
+                chunks=chunks.get(content, 0),
+                pictures=seen.get("images", 0),
+                windows=seen.get("audio", 0),
+            )
+
         return SyncReport(
-            files=tuple(replace(self._reports[p], chunks=held.get(p, 0)) for p in sorted(self._reports)),
+            files=tuple(counted(self._reports[p]) for p in sorted(self._reports)),
             num_added=self._kinds["added"],
             num_updated=self._kinds["updated"],
             num_moved=self._kinds["moved"],
             num_skipped=self._kinds["skipped"],
             num_deleted=max(0, len(self._gone) - self._kinds["moved"]),
             chunks=sum(chunks.values()),
-            embedded=self._done["embedded"],
-            reused=self._done["reused"],
+            embedded=self._done["embedded"] + self._media.embedded,
+            reused=self._done["reused"] + self._media.reused,
             tokens=self._done["tokens"],
             seconds=seconds,
             generation=generation,
@@ -420,6 +469,10 @@ def _slices(items: list[tuple[bytes, str]]) -> Iterator[list[tuple[bytes, str]]]
             part, chars = [], 0
     if part:
         yield part
+
+
+def _kind_of(path: Path) -> str | None:
+    return kind_of(path) or media_kind_of(path)
 
 
 def _changed_meanwhile(entry: Entry) -> bool:

@@ -2,7 +2,8 @@
 
     manifest.json      format, and what the index was made with: embedding, splitting, limits
     vectors/00000.bin  parts of vectors, ascending by key: 16 bytes of key, then the vector, float32 little-endian
-    contents/00000.jsonl  parts of contents, by key: text, its map, and its chunks as spans
+    images/00000.bin, audio/00000.bin  the same of pictures and recordings, whose vectors have another dimension
+    contents/00000.jsonl  parts of contents, by key: text, its map, its chunks as spans, its pictures and windows
     files/00000.jsonl  parts of files, by path: size, hash, content, outcome
     end.json           how many there are of each
 
@@ -23,11 +24,12 @@ from numpy.typing import NDArray
 
 from rag.errors import IndexDamaged, IndexMismatch
 from rag.store.archive.container import ArchiveReader
-from rag.store.catalog import Catalog
-from rag.store.keys import canonical, chunk_key, vector_key
-from rag.types import Chunk, Heading, Location, Outcome, Source, Span
+from rag.store.catalog import Catalog, MediaRow
+from rag.store.index import SPACES
+from rag.store.keys import canonical, chunk_key, media_key, vector_key
+from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Space, Span
 
-FORMAT, VERSION = "rag index", 1
+FORMAT, VERSION = "rag index", 2
 PART = 4 * 2**20  # bytes of a part, unless one row is longer
 KEY = 16  # bytes of a vector's key
 
@@ -40,10 +42,12 @@ class Manifest:
     embedding: dict[str, Any]
     splitting: dict[str, Any]
     limits: dict[str, Any] | None
+    spaces: dict[Space, dict[str, Any] | None]
 
-    @property
-    def dimension(self) -> int:
-        return int(self.embedding["dimension"])
+    def dimension(self, space: Space | None = None) -> int:
+        """0: the index holds nothing of that space."""
+        made = self.spaces[space] if space else self.embedding
+        return 0 if made is None else int(made["dimension"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class ContentPart:
     chunks: list[Chunk]
     chunk_keys: list[str]
     vector_keys: list[bytes]
+    media: list[MediaRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +85,13 @@ Part = Manifest | VectorPart | ContentPart | FilePart
 def members_of(catalog: Catalog, generation: int, counts: dict[str, int]) -> Iterator[tuple[str, bytes]]:
     """(name, data) of what `generation` sees, inside a snapshot; `counts` is filled on the way. Raises IndexDamaged
     where the catalog contradicts itself: nothing that is wrong is carried on."""
-    settings = {name: catalog.meta(name) for name in ("embedding", "splitting", "limits")}
+    settings = {name: catalog.meta(name) for name in ("embedding", "splitting", "limits", *SPACES)}
     yield "manifest.json", _line({"format": FORMAT, "version": VERSION, **settings})
-    counts.update(files=0, contents=0, chunks=0, vectors=0)
-    yield from _parts("vectors", "bin", _vectors(catalog, generation, counts))
+    counts.update(files=0, contents=0, chunks=0, vectors=0, media=0)
+    yield from _parts("vectors", "bin", _vectors(catalog, generation, settings["embedding"], counts))
+    for space in SPACES:
+        if settings[space]:
+            yield from _parts(space, "bin", _vectors(catalog, generation, settings[space], counts, space))
     files = catalog.files(generation)
     yield from _parts("contents", "jsonl", _contents(catalog, files, canonical(settings["embedding"]), counts))
     counts["files"] = len(files)
@@ -91,9 +99,11 @@ def members_of(catalog: Catalog, generation: int, counts: dict[str, int]) -> Ite
     yield from _parts("files", "jsonl", map(_line, rows))
 
 
-def _vectors(catalog: Catalog, generation: int, counts: dict[str, int]) -> Iterator[bytes]:
-    dimension = int(catalog.meta("embedding")["dimension"])
-    for key, vector in catalog.vectors_seen(generation):
+def _vectors(
+    catalog: Catalog, generation: int, made: dict[str, Any], counts: dict[str, int], space: Space | None = None
+) -> Iterator[bytes]:
+    dimension = int(made["dimension"])
+    for key, vector in catalog.vectors_seen(generation, space):
         if (len(key), len(vector)) != (KEY, 4 * dimension):
             raise IndexDamaged(f"{catalog.file}: a vector isn't {dimension} numbers long", "run `rag sync --reindex`")
         counts["vectors"] += 1
@@ -114,14 +124,21 @@ def _contents(catalog: Catalog, files: Iterable[Any], fingerprint: str, counts: 
                     f"{catalog.file}: chunk {row.key} of {file.path} isn't what its text says",
                     "run `rag sync --reindex`, then export again",
                 )
+        media = list(catalog.media_of([file.content_id]).values())
         counts["contents"] += 1
         counts["chunks"] += len(rows)
+        counts["media"] += len(media)
         yield _line([
             key, source.kind, source.title, source.text, source.pages,
             [(h.start, h.level, h.title) for h in source.headings], source.metadata, source.warnings,
-            [(c.span.start, c.span.end, c.location.page, c.location.line, c.location.headings, c.prefix)
-             for c in (row.chunk for row in rows)],
+            [(cue.start, cue.seconds) for cue in source.times],
+            [(c.span.start, c.span.end, c.prefix, *_place(c.location)) for c in (row.chunk for row in rows)],
+            [(m.space, m.start, m.vector_key.hex(), *_place(m.location)) for m in media],
         ])  # fmt: skip
+
+
+def _place(where: Location) -> tuple[Any, ...]:
+    return where.page, where.line, where.headings, where.seconds
 
 
 def _parts(name: str, suffix: str, rows: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
@@ -147,7 +164,7 @@ def _line(value: Any) -> bytes:
 def read_parts(archive: ArchiveReader) -> Iterator[Part]:
     """What the file holds, the manifest first. Raises ArchiveError and IndexMismatch; what came before an error must
     not be used."""
-    counts = dict.fromkeys(("files", "contents", "chunks", "vectors"), 0)
+    counts = dict.fromkeys(("files", "contents", "chunks", "vectors", "media"), 0)
     order = iter(archive.members())
     name, data = next(order, ("nothing", b""))
     if name != "manifest.json":
@@ -155,7 +172,7 @@ def read_parts(archive: ArchiveReader) -> Iterator[Part]:
     manifest = _manifest(archive, data)
     yield manifest
     fingerprint = canonical(manifest.embedding)
-    kinds = ("vectors", "contents", "files")
+    kinds = ("vectors", *SPACES, "contents", "files")
     kind, number = 0, 0
     last: bytes | str = b""
 
@@ -167,14 +184,15 @@ def read_parts(archive: ArchiveReader) -> Iterator[Part]:
 
     for name, data in order:
         while kind < len(kinds) and not name.startswith(kinds[kind] + "/"):
-            kind, number, last = kind + 1, 0, ""
+            kind, number, last = kind + 1, 0, b"" if kind + 1 <= len(SPACES) else ""
         what = kinds[kind] if kind < len(kinds) else ""
-        suffix = "bin" if what == "vectors" else "jsonl"
+        space = next((s for s in SPACES if s == what), None)
+        suffix = "bin" if what == "vectors" or space else "jsonl"
         if name != f"{what}/{number:05}.{suffix}":
             raise archive.altered(f"{name!r} isn't expected there")
         number += 1
-        if what == "vectors":
-            part = _checked(archive, name, _vector_part, data, manifest.dimension)
+        if suffix == "bin":
+            part = _checked(archive, name, _vector_part, data, manifest.dimension(space))
             counts["vectors"] += len(part.keys)
             for key in part.keys:
                 in_order(name, key)
@@ -186,6 +204,7 @@ def read_parts(archive: ArchiveReader) -> Iterator[Part]:
                 in_order(name, content.key)
                 counts["contents"] += 1
                 counts["chunks"] += len(content.chunks)
+                counts["media"] += len(content.media)
                 yield content
             else:
                 file = _checked(archive, name, _file_part, line)
@@ -199,9 +218,13 @@ def read_parts(archive: ArchiveReader) -> Iterator[Part]:
 def _manifest(archive: ArchiveReader, data: bytes) -> Manifest:
     def read(data: bytes) -> tuple[str, int, Manifest]:
         body = json.loads(data)
-        manifest = Manifest(body["embedding"], body["splitting"], body["limits"])
-        if not 0 < manifest.dimension < 2**20 or not isinstance(manifest.splitting, dict):
+        manifest = Manifest(
+            body["embedding"], body["splitting"], body["limits"], {space: body[space] for space in SPACES}
+        )
+        if not 0 < manifest.dimension() < 2**20 or not isinstance(manifest.splitting, dict):
             raise ValueError("settings")
+        if not all(0 <= manifest.dimension(space) < 2**20 for space in SPACES):
+            raise ValueError("settings of pictures or recordings")
         return body["format"], body["version"], manifest
 
     try:
@@ -225,6 +248,8 @@ def _checked(archive: ArchiveReader, name: str, read: Callable[..., T], *given: 
 
 
 def _vector_part(data: bytes, dimension: int) -> VectorPart:
+    if not dimension:
+        raise ValueError("vectors of a space that isn't told of")
     record = np.dtype([("key", f"V{KEY}"), ("vector", "<f4", (dimension,))])
     rows = np.frombuffer(data, record)
     vectors = np.ascontiguousarray(rows["vector"])
@@ -234,27 +259,54 @@ def _vector_part(data: bytes, dimension: int) -> VectorPart:
 
 
 def _content_part(line: bytes, fingerprint: str) -> ContentPart:
-    key, kind, title, text, pages, headings, metadata, warnings, spans = json.loads(line)
+    key, kind, title, text, pages, headings, metadata, warnings, times, spans, held = json.loads(line)
     _are((key, kind, text), str)
     _are((title,), str | None)
     _are(pages, int)
     _are(warnings, str)
     _are((metadata,), dict)
     source = Source(
-        "", text, kind, title, tuple(pages), tuple(Heading(*_heading(h)) for h in headings), metadata, tuple(warnings)
-    )
+        "", text, kind, title, tuple(pages), tuple(Heading(*_heading(h)) for h in headings), metadata, tuple(warnings),
+        tuple(_cue(*c) for c in times),
+    )  # fmt: skip
     chunks = []
-    for start, end, page, at, path, prefix in spans:
-        _are((start, end, at), int)
-        _are((page,), int | None)
-        _are((prefix, *path), str)
+    for start, end, prefix, *place in spans:
+        _are((start, end), int)
+        _are((prefix,), str)
         if not 0 <= start <= end <= len(text):
             raise ValueError(f"a span [{start}, {end}) of {len(text)} characters")
-        chunks.append(Chunk(text[start:end], Span(start, end), Location(page, at, tuple(path)), prefix))
+        chunks.append(Chunk(text[start:end], Span(start, end), _location(*place), prefix))
+    media: list[MediaRow] = []
+    for space, start, vector, *place in held:
+        _are((start,), int)
+        if space not in SPACES or len(bytes.fromhex(vector)) != KEY:
+            raise ValueError(f"{space!r}, {vector!r}")
+        number = sum(row.space == space for row in media)
+        key_of = media_key(key, space, number)
+        media.append(MediaRow(key_of, space, start, _location(*place), bytes.fromhex(vector)))
     chunk_keys = [chunk_key(key, c.span, c.prefix) for c in chunks]
     if len(set(chunk_keys)) < len(chunk_keys):
         raise ValueError("a chunk stands there twice")
-    return ContentPart(key, source, chunks, chunk_keys, [vector_key(fingerprint, c.embedded_text) for c in chunks])
+    vectors = [vector_key(fingerprint, c.embedded_text) for c in chunks]
+    return ContentPart(key, source, chunks, chunk_keys, vectors, media)
+
+
+def _location(page: Any, line: Any, headings: Any, seconds: Any) -> Location:
+    _are((line,), int)
+    _are((page,), int | None)
+    _are(headings, str)
+    return Location(page, line, tuple(headings), None if seconds is None else _seconds(seconds))
+
+
+def _cue(start: Any, seconds: Any) -> Cue:
+    _are((start,), int)
+    return Cue(start, _seconds(seconds))
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ValueError(f"{value!r} seconds")
+    return float(value)
 
 
 def _heading(row: Row) -> Row:

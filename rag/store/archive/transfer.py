@@ -134,7 +134,7 @@ def import_index(
         with IndexWriter(folder, store) as writer:
             if not force and writer.catalog.generation:
                 _refuse_existing(folder, force)  # another process was faster
-            writer.check_settings(manifest.embedding, manifest.splitting, reindex=True)
+            writer.check_settings(manifest.embedding, manifest.splitting, reindex=True, spaces=manifest.spaces)
             _put(writer, archive)
             writer.publish()
         size = stream.seek(0, os.SEEK_END)
@@ -190,12 +190,15 @@ def _put(writer: IndexWriter, archive: ArchiveReader) -> None:
                 case VectorPart():
                     catalog.put_vectors(part.keys, part.vectors)
                 case ContentPart():
-                    if catalog.missing_vectors(part.vector_keys):
+                    if catalog.missing_vectors([*part.vector_keys, *(row.vector_key for row in part.media)]):
                         raise archive.altered(f"the text of {part.key} has no vector")
-                    known = catalog.find_content(part.key)
-                    contents[part.key] = known or catalog.put_content(
+                    if known := catalog.find_content(part.key):
+                        contents[part.key] = known
+                        continue
+                    contents[part.key] = catalog.put_content(
                         part.key, part.source, part.chunks, part.chunk_keys, part.vector_keys
                     )
+                    catalog.put_media(contents[part.key], part.media)
                 case FilePart():
                     if part.content_key is not None and part.content_key not in contents:
                         raise archive.altered(f"the text of {part.path} is missing")
