@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rag.answer import Answerer, Event
-    from rag.embed import AudioEmbedder, ImageEmbedder, TextEmbedder
+    from rag.embed import AudioEmbedder, ImageEmbedder, TextEmbedder, Transcriber
     from rag.evaluate.judge import Judge
     from rag.evaluate.judgements import Dataset
     from rag.evaluate.nli import Entailment
@@ -99,7 +99,7 @@ class Rag:
     def close(self) -> None:
         """Give back threads, files and models. Calling it again does nothing."""
         with self._lock:
-            for name in ("reader", "any_reader", "embedder", "image_embedder", "audio_embedder"):
+            for name in ("reader", "any_reader", "embedder", "image_embedder", "audio_embedder", "transcriber"):
                 if part := self._parts.pop(name, None):
                     part.close()
             self._parts.clear()
@@ -122,6 +122,7 @@ class Rag:
         `cancel`: once set, the sync publishes what is done and raises Cancelled.
         """
         from rag.sync import Sync
+        from rag.sync.media import MediaParts
         from rag.sync.scan import check_folder
 
         # What can't work is refused before an index folder is made: a mistyped folder, a chunk size over the model's.
@@ -130,7 +131,8 @@ class Rag:
         with IndexWriter(self.index_folder, self.config.store) as writer:
             run = Sync(
                 self.config, writer, self.embedder, lambda: self.splitter, self._splitting,
-                lambda: self.image_embedder, lambda: self.audio_embedder, listener, cancel,
+                MediaParts(lambda: self.image_embedder, lambda: self.audio_embedder, lambda: self.transcriber),
+                listener, cancel,
             )  # fmt: skip
             return run.run(reindex, rebuild, allow_empty)
 
@@ -572,6 +574,14 @@ class Rag:
 
         embedder: AudioEmbedder = self._part("audio_embedder", lambda: AudioEmbedder(self.config.audio))
         return embedder
+
+    @property
+    def transcriber(self) -> Transcriber:
+        """Raises ConfigError where `audio.transcribe` is not set."""
+        from rag.embed import Transcriber
+
+        transcriber: Transcriber = self._part("transcriber", lambda: Transcriber(self.config.audio))
+        return transcriber
 
     @property
     def splitter(self) -> Splitter:

@@ -149,6 +149,32 @@ def tiny_wav2vec2(folder: Path, norm: str = "group") -> Path:
     return folder
 
 
+def tiny_speech(folder: Path) -> Path:
+    """A Wav2Vec2 that spells: eight letters, at random."""
+    import torch
+    from transformers import (
+        Wav2Vec2Config,
+        Wav2Vec2CTCTokenizer,
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ForCTC,
+        Wav2Vec2Processor,
+    )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    signs = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGH"]
+    (folder / "vocab.json").write_text(json.dumps({sign: number for number, sign in enumerate(signs)}))
+    torch.manual_seed(4)
+    config = Wav2Vec2Config(
+        vocab_size=len(signs), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        conv_dim=(16, 16), conv_stride=(40, 32), conv_kernel=(80, 64), num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2, num_feat_extract_layers=2, pad_token_id=0,
+    )  # fmt: skip
+    Wav2Vec2ForCTC(config).save_pretrained(folder)
+    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"))
+    Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(folder)
+    return folder
+
+
 def retyped(folder: Path, model_type: str) -> Path:
     """The folder's config.json says that it is another kind of model."""
     file = folder / "config.json"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -292,3 +293,34 @@ def test_a_thread_of_pixels_costs_no_gigabytes(clip: Path) -> None:
     Image.new("RGB", (60_000, 1)).save(out, "PNG")
     assert embedder.vectors([THREAD, out.getvalue()]).shape == (2, 12)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+class _Many(Sequence[Any]):
+    """Pictures drawn when they are looked at."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(self._count))]
+        pixels = np.random.default_rng(at).integers(0, 256, (480, 640, 3), np.uint8)
+        return Image.fromarray(pixels)
+
+
+@pytest.mark.slow
+def test_ten_thousand_pictures_need_the_memory_of_one_batch() -> None:
+    """Decoded they are 9.2 GB."""
+    import resource
+
+    embedder, seen = ImageEmbedder(Images()), []
+    embedder.vectors(_Many(64))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    vectors = embedder.vectors(_Many(10_000), seen.append)
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert vectors.shape == (10_000, embedder.dimension)
+    assert sum(seen) == 10_000
+    assert grown_mb < 64, grown_mb  # the vectors themselves are 12 MB

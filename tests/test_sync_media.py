@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes_embed import open_rag
-from fakes_media import drawn, encoded, hummed, recorded, tiny_clip, tiny_wav2vec2
+from fakes_media import drawn, encoded, hummed, recorded, tiny_clip, tiny_speech, tiny_wav2vec2
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from rag.build import Rag
 from rag.config import Load
-from rag.errors import ConfigError, DocumentError, IndexMismatch, QueryError
+from rag.errors import ConfigError, DocumentError, IndexMismatch, ModelMismatch, QueryError
 from rag.load.media import Medium, Pictures, Sounds, Wanted, get_arrays, put_arrays
 from rag.load.worker import LoaderPool
 from rag.retrieve import fuse_spaces
-from rag.types import Location, Passage, Source, Span, SyncReport
+from rag.types import Location, Passage, Source, Span, SyncReport, clock
 
 
 @pytest.fixture
@@ -333,6 +333,45 @@ def test_wav2vec2_hears_the_folder(tmp_path: Path, folder: Path) -> None:
     with open_rag(folder, tmp_path / "index", **model) as rag:
         assert rag.sync().ok
         assert sources(rag.search(audio=folder / "tune1.wav", k=1)) == ["tune1.wav"]
+
+
+def test_what_is_said_is_cited_with_its_time(tmp_path: Path, folder: Path) -> None:
+    model = tiny_speech(tmp_path / "speech")
+    speech = {"audio__transcribe": str(model)}
+    (folder / "tune1.wav").unlink()
+    (folder / "tune0.wav").write_bytes(recorded(hummed(45, 16_000, 5), 16_000))
+    with open_rag(folder, tmp_path / "index", **speech) as rag:
+        report = rag.sync()
+        assert report_of(report)["tune0.wav"][1] > 1  # chunks of its text
+        assert report_of(report)["tune0.wav"][3] == 3  # and windows of its sound
+        source = rag.source("tune0.wav")
+        times = [cue.seconds for cue in source.times]
+        assert times == sorted(times)
+        assert 0 <= times[0] < times[-1] < 45
+        told = rag.transcriber._pipeline(
+            {"raw": hummed(45, 16_000, 5), "sampling_rate": 16_000},
+            return_timestamps="word", chunk_length_s=20, stride_length_s=2,
+        )  # fmt: skip
+        heard = " ".join(part["text"] for part in told["chunks"]).split()
+        assert source.text.split() == heard
+        [first] = rag.search(source.text.split("\n")[-1], filter="path=tune0.wav", k=1)
+        seconds = source.seconds_at(first.span.start)
+        assert first.label == f"tune0.wav, at {clock(seconds or 0)}"
+        assert rag.search(audio=folder / "tune0.wav", k=1)[0].space == "audio"
+        assert rag.sync().embedded == 0
+    with open_rag(folder, tmp_path / "index", audio__kind="none", **speech) as rag:  # its words alone
+        rag.sync()
+        assert rag.source("tune0.wav").text
+        assert rag.status()["windows"] == 0
+
+
+def test_a_model_that_is_no_speech_model_is_refused(tmp_path: Path, folder: Path) -> None:
+    clip = tiny_clip(tmp_path / "clip")
+    with (
+        open_rag(folder, tmp_path / "index", audio__transcribe=str(clip)) as rag,
+        pytest.raises(ModelMismatch, match=r"type 'clip', audio\.transcribe wants a speech model"),
+    ):
+        rag.sync()
 
 
 def passage(name: str, space: Any = "text") -> Passage:

@@ -16,7 +16,14 @@ from rag.errors import ConfigError
 
 ENV_PREFIX = "RAG_"
 PATHS = (("documents", "path"), ("store", "path"), ("prompt", "directory"), ("serve", "api_key_file"))
-MODELS = (("embed", "model"), ("images", "model"), ("audio", "model"), ("generate", "model"), ("evaluate", "nli"))
+MODELS = (
+    ("embed", "model"),
+    ("images", "model"),
+    ("audio", "model"),
+    ("audio", "transcribe"),
+    ("generate", "model"),
+    ("evaluate", "nli"),
+)
 
 
 def packaged(name: str) -> Path:

@@ -89,6 +89,7 @@ class Audio(Section):
     batch: int = Field(4, ge=1, le=256)  # windows of one forward pass
     device: str = "cpu"
     max_minutes: float = Field(180, gt=0)  # a longer recording is refused
+    transcribe: str | None = None  # a speech model (CTC or Whisper): its words become text with times
 
     @model_validator(mode="after")
     def _overlap_below_window(self) -> Self:

@@ -88,7 +88,9 @@ def load_medium(path: Path, relative: str, config: Load, wanted: Wanted) -> Sour
                 from rag.media.sound import read_sound
 
                 if wanted.sounds is None:
-                    raise UnsupportedError("audio.kind is none: recordings are passed over", "set audio.kind")
+                    raise UnsupportedError(
+                        "audio.kind is none: recordings are passed over", "set audio.kind or audio.transcribe"
+                    )
                 samples = read_sound(data, wanted.sounds.rate, wanted.sounds.max_minutes)
                 medium = Medium("audio", samples, Location(None, 0))
                 seconds = round(len(samples) / wanted.sounds.rate, 2)

@@ -33,7 +33,7 @@ from rag.load.media import MediaKind, media_kind_of
 from rag.load.worker import LoaderPool
 from rag.store import FileRow, IndexWriter
 from rag.store.keys import canonical, chunk_key, vector_key
-from rag.sync.media import HELD_BYTES, HearsSounds, MediaSync, SeesPictures
+from rag.sync.media import HELD_BYTES, MediaParts, MediaSync
 from rag.sync.scan import Entry, scan
 from rag.types import Chunk, FileReport, Outcome, Source, SyncReport
 
@@ -91,14 +91,13 @@ class Sync:
         embedder: Embeds,
         make_splitter: Callable[[], Splits],
         splitting: dict[str, Any],
-        images: Callable[[], SeesPictures],
-        audio: Callable[[], HearsSounds],
+        media: MediaParts,
         listener: Listener | None = None,
         cancel: threading.Event | None = None,
     ) -> None:
         self.config, self.writer, self.embedder = config, writer, embedder
         self.catalog = writer.catalog
-        self._media = MediaSync(config, self.catalog, images, audio)
+        self._media = MediaSync(config, self.catalog, media)
         self._make_splitter = make_splitter
         self._splitting = {**splitting, "loader": LOADER_VERSION}
         self._tell = listener or (lambda event: None)
@@ -142,7 +141,7 @@ class Sync:
         limits = {**load.model_dump(mode="json", exclude={"workers"}), "loader": LOADER_VERSION}
         limits |= {
             "images": [self.config.images.kind, self.config.images.max_megapixels],
-            "audio": [self.config.audio.kind, self.config.audio.max_minutes],
+            "audio": [self.config.audio.kind, self.config.audio.transcribe, self.config.audio.max_minutes],
         }
         self._retry = reindex or self.catalog.meta("limits") != limits  # what failed may succeed now
         self._generation = self.writer.next_generation
@@ -205,6 +204,11 @@ class Sync:
                         self._put_failure(job, loaded, before)
                         continue
                     splitter = splitter or self._make_splitter()
+                    try:
+                        loaded = self._media.written(loaded)
+                    except EmptyError as error:
+                        self._put_failure(job, error, before)
+                        continue
                     group.jobs.append((job, loaded, splitter.split(loaded) if loaded.text else []))
                     group.chars += len(loaded.text)
                     group.bytes += sum(medium.data.nbytes for medium in loaded.media)
@@ -283,7 +287,8 @@ class Sync:
 
     def _key(self, file_hash: str, kind: str) -> str:
         media = self._media.settings(kind)
-        settings = media if kind in get_args(MediaKind) else f"{self._settings}{media and ' '}{media}"
+        only = kind == "image" or (kind == "audio" and not self._media.writes)
+        settings = media if only else f"{self._settings}{media and ' '}{media}"
         return hashlib.blake2b(f"{file_hash} {kind} {settings}".encode(), digest_size=16).hexdigest()
 
     # ---- writing ------------------------------------------------------------------------------------------

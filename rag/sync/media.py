@@ -7,6 +7,7 @@ recording by its samples: what was embedded once, in whichever file, isn't embed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,7 @@ from rag.load import kind_of
 from rag.load.media import Pictures, Sounds, Wanted, media_kind_of
 from rag.store import Catalog, MediaRow
 from rag.store.keys import array_key, canonical, media_key
-from rag.types import Location, Medium, Space
+from rag.types import Cue, Location, Medium, Source, Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,21 +47,38 @@ class HearsSounds(Protocol):
     def windows(self, item: Any) -> tuple[list[Any], Floats]: ...
 
 
+class Writes(Protocol):
+    @property
+    def rate(self) -> int: ...
+    @property
+    def fingerprint(self) -> dict[str, Any]: ...
+    def transcribe(self, samples: Any) -> tuple[str, tuple[Cue, ...]]: ...
+
+
+@dataclass(frozen=True)
+class MediaParts:
+    """What makes vectors of pictures and recordings, and text of recordings; made when there is something to do."""
+
+    images: Callable[[], SeesPictures]
+    audio: Callable[[], HearsSounds]
+    transcriber: Callable[[], Writes]
+
+
 class MediaSync:
-    """`images` and `audio` make the embedders, when there is something to embed."""
+    """The media of one run."""
 
     def __init__(
         self,
         config: Config,
         catalog: Catalog,
-        images: Callable[[], SeesPictures],
-        audio: Callable[[], HearsSounds],
+        parts: MediaParts,
     ) -> None:
-        self._config, self._catalog = config, catalog
-        self._make_images, self._make_audio = images, audio
+        self._config, self._catalog, self._parts = config, catalog, parts
+        self._writer: Writes | None = None
         self._images: SeesPictures | None = None
         self._audio: HearsSounds | None = None
         self._made: dict[Space, str] = {}  # fingerprints, canonical
+        self._written = ""  # the transcriber's fingerprint, canonical
         self.embedded = self.reused = 0
 
     def look(self, paths: Iterable[Path]) -> dict[Space, dict[str, Any] | None]:
@@ -72,31 +90,56 @@ class MediaSync:
         if images.kind == "none":
             found["images"] = None
         elif "image" in kinds or (images.inside and kinds & {"pdf", "docx"}):
-            self._images = self._make_images()
+            self._images = self._parts.images()
             found["images"] = self._images.fingerprint
         if audio.kind == "none":
             found["audio"] = None
         elif "audio" in kinds:
-            self._audio = self._make_audio()
+            self._audio = self._parts.audio()
             found["audio"] = self._audio.fingerprint
+        if audio.transcribe and "audio" in kinds:
+            self._writer = self._parts.transcriber()
+            self._written = canonical(self._writer.fingerprint)
         self._made = {space: canonical(made) for space, made in found.items() if made}
         return found
+
+    @property
+    def writes(self) -> bool:
+        """Whether recordings have text."""
+        return self._writer is not None
 
     @property
     def wanted(self) -> Wanted:
         """What the loaders take."""
         images, audio = self._config.images, self._config.audio
+        hears = self._writer or self._audio  # what is written down needs the higher rate; the rest is resampled here
         return Wanted(
             Pictures(images.max_megapixels, self._images.at_least, images.inside) if self._images else None,
-            Sounds(self._audio.rate, audio.max_minutes) if self._audio else None,
+            Sounds(hears.rate, audio.max_minutes) if hears else None,
         )
+
+    def written(self, source: Source) -> Source:
+        """A recording with its words as text, where `audio.transcribe` names a model; any other source as it is. Raises
+        EmptyError: no word, and nothing else is wanted of it."""
+        if source.kind != "audio" or self._writer is None:
+            return source
+        [medium] = source.media
+        text, times = self._writer.transcribe(medium.data)
+        if self._audio is None:  # its words alone
+            if not text:
+                raise EmptyError("no word was understood")
+            return replace(source, text=text, times=times, media=())
+        import soxr
+
+        samples = soxr.resample(medium.data, self._writer.rate, self._audio.rate, "HQ")
+        return replace(source, text=text, times=times, media=(replace(medium, data=samples),))
 
     def settings(self, kind: str) -> str:
         """What the media of a file of this kind depend on; empty: it has none."""
         if kind == "image":
             return self._made.get("images", "")
         if kind == "audio":
-            return self._made.get("audio", "")
+            return self._made.get("audio", "") + (f" {self._written}" if self._writer else "")
         if kind in ("pdf", "docx") and self._images and self._config.images.inside:
             return f"{self._made['images']} {self._config.images.inside}"
         return ""
