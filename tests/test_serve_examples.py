@@ -149,6 +149,12 @@ def failures(server: Served, rag: Rag) -> dict[str, Any]:
     got[503] = client.post("/ask", json=ask)
     for began in held:
         server.desk.questions.leave(began)
+    door = server.desk.questions
+    held = [door.enter("127.0.0.1") for _ in range(door.most // 2)]
+    door.check("10.0.0.9")  # somebody else asks
+    got[429] = client.post("/ask", json=ask)
+    for began in held:
+        door.leave(began, "127.0.0.1")
     assert {status: r.status_code for status, r in got.items()} == {status: status for status in got}
     return {str(status): got[status].json() for status in sorted(got)}
 

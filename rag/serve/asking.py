@@ -32,12 +32,19 @@ class Asking:
 
     @classmethod
     async def begin(
-        cls, desk: Desk, question: str, history: Sequence[Message] = (), filter: Any = None, **settings: Any
+        cls,
+        desk: Desk,
+        client: str,
+        question: str,
+        history: Sequence[Message] = (),
+        filter: Any = None,
+        **settings: Any,
     ) -> Self:
-        """Raises Problem 503 when too many wait already, and QueryError for what can't be asked."""
+        """`client`: its address. Raises Problem 503 when too many wait already, 429 when too many of them are its own,
+        and QueryError for what can't be asked."""
         desk.check_open()
-        began = desk.questions.enter()  # first: sending away is what must cost least when many come
-        asking = cls(desk, began, question, history, filter, settings)
+        began = desk.questions.enter(client)  # first: sending away is what must cost least when many come
+        asking = cls(desk, client, began, question, history, filter, settings)
         try:
             await asyncio.shield(desk.read(asking._start))
         except asyncio.CancelledError:
@@ -48,6 +55,7 @@ class Asking:
     def __init__(
         self,
         desk: Desk,
+        client: str,
         began: float,
         question: str,
         history: Sequence[Message],
@@ -61,7 +69,7 @@ class Asking:
         self._loop = asyncio.get_running_loop()
         self._out: asyncio.Queue[Event | BaseException | tuple[str, int] | None] = asyncio.Queue()
         self._held: Turns | None = None
-        self._began = began
+        self._began, self._client = began, client
         self._thread = threading.Thread(target=self._work, name="rag-asking", daemon=True)
 
     async def events(self) -> AsyncIterator[Event | tuple[str, int]]:
@@ -94,7 +102,7 @@ class Asking:
             self._desk.rag.retriever.check(question)
             parse_filter(filter)
         except BaseException:
-            self._desk.questions.leave(self._began)
+            self._desk.questions.leave(self._began, self._client)
             raise
         self._desk.asking.add(self)
         self._thread.start()
@@ -117,7 +125,7 @@ class Asking:
             self._give()
             self._desk.metrics.asked(outcome, time.perf_counter() - began)
             self._desk.asking.discard(self)
-            self._desk.questions.leave(self._began)
+            self._desk.questions.leave(self._began, self._client)
             self._put(None)
 
     def _make(self, span: Span) -> str:
