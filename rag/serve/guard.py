@@ -110,9 +110,7 @@ class Guard:
             if scope["path"] in ASKING:
                 async with self._few:  # of many that come at once: others get their answers in between
                     await asyncio.sleep(0)
-                self.check_room(
-                    address(scope)
-                )  # here refusing costs a tenth of what it does once it was read
+                self.check_room(address(scope))  # here refusing costs a tenth of what it does once it was read
             await self.app(scope, self._counted(scope, receive, answer), answer.send)
         except Problem as problem:
             await answer.refuse(problem)
