@@ -193,6 +193,7 @@ class Serve(Section):
     max_body_kb: int = Field(1024, ge=16, le=1_000_000)  # of a request that isn't an upload
     max_upload_mb: float = Field(100, gt=0)  # of an upload, all its files together
     queue: int = Field(32, ge=0, le=10_000)  # questions that may wait; the next one is told to come later
+    share: float = Field(0.5, gt=0, le=1)  # of the places that one address may hold while others ask, too
     drain_s: float = Field(30, ge=0)  # what answers that are being made get when the server is told to stop
 
 

@@ -14,7 +14,7 @@
     stream.py    server-sent events that notice when the client has left
     spans.py     OpenTelemetry, where a collector is named
     problems.py  every failure as one JSON shape
-    forms.py     what comes in and goes out, for the OpenAPI schema
+    forms.py     what comes in and goes out, for the OpenAPI schema; schema.py adds the examples of examples.json
 
 Nothing here is loaded before `rag serve` asks for it. Everything that takes long runs in a thread: the event loop only
 passes messages, so /health answers while models work.

@@ -11,6 +11,7 @@ from rag.answer import Event
 from rag.serve.asking import Asking, stopped
 from rag.serve.desk import Desk
 from rag.serve.forms import AnswerOut, Found, ProblemOut, Question, Searching
+from rag.serve.guard import address
 from rag.serve.problems import Json, as_problem
 from rag.serve.stream import SSE, EventStream, event, until_left
 from rag.types import Answer, Message, passage_to_dict
@@ -19,6 +20,11 @@ BUSY: dict[int | str, dict[str, Any]] = {
     503: {
         "model": ProblemOut,
         "description": "Too many wait already, or the server is being stopped",
+        "headers": {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}},
+    },
+    429: {
+        "model": ProblemOut,
+        "description": "Too many wait that this client asked, and others ask, too",
         "headers": {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}},
     },
     502: {"model": ProblemOut, "description": "The language model failed"},
@@ -61,7 +67,7 @@ def routes(app: FastAPI, desk: Desk) -> None:
         """
         history = [Message(turn.role, turn.content) for turn in form.history]
         settings = form.model_dump(include={"top_k", "kind", "min_score"})
-        asking = await Asking.begin(desk, form.question, history, form.filter, **settings)
+        asking = await Asking.begin(desk, address(request.scope), form.question, history, form.filter, **settings)
         if form.stream or "text/event-stream" in request.headers.get("accept", ""):
             return EventStream(told(asking, form.question), asking.leave)
         return Json((await whole(asking, request)).to_dict())

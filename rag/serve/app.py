@@ -22,6 +22,7 @@ from rag.serve.guard import Guard
 from rag.serve.mcp.http import McpApp
 from rag.serve.mcp.tools import Library
 from rag.serve.problems import Problem, answer
+from rag.serve.schema import show_examples
 
 ABOUT = """Answers from a folder of documents, with checked citations.
 
@@ -68,6 +69,7 @@ def build(rag: Rag, settings: Serve, key: str | None) -> FastAPI:
     for module in (answers, openai, documents, sync_routes, health):
         module.routes(app, desk)
     site.routes(app)
+    show_examples(app)
     app.router.routes.append(Route("/mcp", endpoint=mcp, include_in_schema=False))
     app.add_middleware(Guard, settings=settings, key=key, seen=desk.metrics.seen, check_room=desk.questions.check)
     return app

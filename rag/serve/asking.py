@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from rag.answer import Event
-from rag.build import Rag
 from rag.errors import Cancelled
 from rag.retrieve.filters import parse_filter
 from rag.serve.problems import Problem
@@ -29,25 +28,34 @@ HISTORY = 6  # messages of a chat that a model sees of what was said before
 
 
 class Asking:
-    """Made by `begin`; its thread runs from then on."""
+    """Made by `begin`; its thread runs from then on, and gives back its place among the questions."""
 
     @classmethod
     async def begin(
-        cls, desk: Desk, question: str, history: Sequence[Message] = (), filter: Any = None, **settings: Any
+        cls,
+        desk: Desk,
+        client: str,
+        question: str,
+        history: Sequence[Message] = (),
+        filter: Any = None,
+        **settings: Any,
     ) -> Self:
-        """Raises Problem 503 when too many wait already, and QueryError for what can't be asked."""
+        """`client`: its address. Raises Problem 503 when too many wait already, 429 when too many of them are its own,
+        and QueryError for what can't be asked."""
         desk.check_open()
-        began = desk.questions.enter()  # first: sending away is what must cost least when many come
+        began = desk.questions.enter(client)  # first: sending away is what must cost least when many come
+        asking = cls(desk, client, began, question, history, filter, settings)
         try:
-            await desk.read(_check, desk.rag, question, filter)
-            return cls(desk, began, question, history, filter, settings)
-        except BaseException:
-            desk.questions.leave(began)
+            await asyncio.shield(desk.read(asking._start))
+        except asyncio.CancelledError:
+            asking.leave()
             raise
+        return asking
 
     def __init__(
         self,
         desk: Desk,
+        client: str,
         began: float,
         question: str,
         history: Sequence[Message],
@@ -61,10 +69,8 @@ class Asking:
         self._loop = asyncio.get_running_loop()
         self._out: asyncio.Queue[Event | BaseException | tuple[str, int] | None] = asyncio.Queue()
         self._held: Turns | None = None
-        self._began = began
-        desk.asking.add(self)
+        self._began, self._client = began, client
         self._thread = threading.Thread(target=self._work, name="rag-asking", daemon=True)
-        self._thread.start()
 
     async def events(self) -> AsyncIterator[Event | tuple[str, int]]:
         """The events of `Rag.stream`, and ("queued", number ahead) where it has to wait. Raises what it raised."""
@@ -87,7 +93,19 @@ class Asking:
     def join(self) -> None:
         self._thread.join(timeout=10)
 
-    # ---- in the thread ------------------------------------------------------------------------------------
+    # ---- in threads ---------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Not on the event loop: starting a thread waits until it runs, behind all that compute."""
+        try:
+            question, _, filter = self._asked
+            self._desk.rag.retriever.check(question)
+            parse_filter(filter)
+        except BaseException:
+            self._desk.questions.leave(self._began, self._client)
+            raise
+        self._desk.asking.add(self)
+        self._thread.start()
 
     def _put(self, item: Event | BaseException | tuple[str, int] | None) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
@@ -107,7 +125,7 @@ class Asking:
             self._give()
             self._desk.metrics.asked(outcome, time.perf_counter() - began)
             self._desk.asking.discard(self)
-            self._desk.questions.leave(self._began)
+            self._desk.questions.leave(self._began, self._client)
             self._put(None)
 
     def _make(self, span: Span) -> str:
@@ -143,8 +161,3 @@ class Asking:
 def stopped() -> Problem:
     """What a client hears whose answer was cut off by the server's end."""
     return Problem(503, "Stopping", "the answer was stopped", "ask again", {"Retry-After": "5"})
-
-
-def _check(rag: Rag, question: str, filter: Any) -> None:
-    rag.retriever.check(question)
-    parse_filter(filter)

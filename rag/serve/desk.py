@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 SEARCHES_WAITING = 512
 DRAWINGS_WAITING = 32
+MCP = "mcp"  # calls of its tools count as one client
 WARMING_S = 20.0  # what a model that is being loaded when the server stops may still take
 WARM_QUESTION = "What is this about?"
 
@@ -42,7 +43,7 @@ class Desk:
         # More threads than cores gain nothing here: they would only fight the event loop for the interpreter.
         self.retrieving = Turns(at_once)
         self.generating = Turns(1 if one_model else at_once)
-        self.questions = Door("questions", 1 if one_model else at_once, settings.queue)
+        self.questions = Door("questions", 1 if one_model else at_once, settings.queue, settings.share)
         self.searches = Door("searches", at_once, SEARCHES_WAITING)
         self._workers = ThreadPoolExecutor(at_once, "rag-serve")
         self._files = ThreadPoolExecutor(at_once, "rag-files")  # reading a file waits for no search
@@ -79,7 +80,7 @@ class Desk:
     def turn(self, cancel: threading.Event) -> Iterator[None]:
         """Held while an answer is made that no route of ours asked for. Raises RagError when too many wait."""
         try:
-            began = self.questions.enter()
+            began = self.questions.enter(MCP)
         except Problem as full:
             raise RagError(full.message, full.hint) from None
         try:
@@ -89,7 +90,7 @@ class Desk:
             finally:
                 self.generating.give()
         finally:
-            self.questions.leave(began)
+            self.questions.leave(began, MCP)
 
     def check_open(self) -> None:
         if self.draining.is_set():

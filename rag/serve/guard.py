@@ -10,6 +10,7 @@ It wraps the whole application, so a new route is closed until its path is named
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -37,6 +38,7 @@ OPEN = frozenset({"/", "/health", "/ready"})  # need no key: the page must load 
 OPEN_BELOW = "/page/"
 ASKING = frozenset({"/ask", "/v1/chat/completions"})
 UPLOAD = ("POST", "/documents")
+AT_A_TIME = 2  # questions looked at in one turn of the event loop
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -72,6 +74,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def address(scope: Scope) -> str:
+    """Who asks, as far as can be told: all have one key, and what a proxy writes into a header anybody can write."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
 @dataclass
 class Guard:
     """ASGI middleware. `key` None: no key is asked for."""
@@ -80,12 +88,13 @@ class Guard:
     settings: Serve
     key: str | None
     seen: Seen
-    check_room: Callable[[], None] = lambda: None  # raises Problem when no question can be taken
+    check_room: Callable[[str], None] = lambda client: None  # raises Problem when no question can be taken
 
     def __post_init__(self) -> None:
         self._digest = _digest(self.key.encode()) if self.key else None
         self._names = {h.lower().rstrip(".") for h in (*self.settings.allowed_hosts, "localhost", self.settings.host)}
         self._local = is_loopback(self.settings.host)
+        self._few = asyncio.Semaphore(AT_A_TIME)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -98,8 +107,10 @@ class Guard:
         answer = _Answer(send, scope)
         try:
             self._check(scope)
-            if scope["path"] in ASKING:  # here sending away costs a tenth of what it does once a request was read
-                self.check_room()
+            if scope["path"] in ASKING:
+                async with self._few:  # of many that come at once: others get their answers in between
+                    await asyncio.sleep(0)
+                self.check_room(address(scope))  # here refusing costs a tenth of what it does once it was read
             await self.app(scope, self._counted(scope, receive, answer), answer.send)
         except Problem as problem:
             await answer.refuse(problem)

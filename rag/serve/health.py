@@ -42,7 +42,7 @@ def routes(app: FastAPI, desk: Desk) -> None:
     @app.get(
         "/metrics",
         tags=["server"],
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus"}},
+        responses={200: {"content": PLAIN, "description": "Prometheus"}},
     )
     async def metrics() -> Response:
         """Figures for Prometheus."""

@@ -22,6 +22,7 @@ from rag.serve.answers import BUSY, whole
 from rag.serve.asking import Asking, stopped
 from rag.serve.desk import Desk
 from rag.serve.forms import MOST_TURNS, QUESTION, CitationOut, Filter, ProblemOut
+from rag.serve.guard import address
 from rag.serve.problems import Json, Problem, as_problem
 from rag.serve.stream import SSE, EventStream
 from rag.types import Answer, Message
@@ -152,7 +153,7 @@ def routes(app: FastAPI, desk: Desk) -> None:
         _known(form.model, [desk.name])
         _refuse(form)
         question, history = _conversation(form.messages)
-        asking = await Asking.begin(desk, question, history, form.filter, top_k=form.top_k)
+        asking = await Asking.begin(desk, address(request.scope), question, history, form.filter, top_k=form.top_k)
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": form.model}
         if form.stream:
             with_usage = form.stream_options is not None and form.stream_options.include_usage
