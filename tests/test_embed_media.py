@@ -312,6 +312,7 @@ class _Many(Sequence[Any]):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_ten_thousand_pictures_need_the_memory_of_one_batch() -> None:
     """Decoded they are 9.2 GB."""
     import resource

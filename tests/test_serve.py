@@ -139,6 +139,19 @@ def test_without_an_index_it_says_so_and_is_ready_once_there_is_one(make_rag: Ca
         assert "1085" in server.client.post("/ask", json={"question": COPPER}).json()["text"]
 
 
+def test_a_model_that_isnt_there_is_told(
+    make_rag: Callable[..., Rag], docs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(docs, metals_txt=METAL)
+    rag = make_rag(generate__kind="transformers", generate__model=str(tmp_path / "nowhere"))
+    rag.sync()
+    with served(rag) as server:
+        until(lambda: server.client.get("/ready").json()["reason"] == "failed")
+        assert "nowhere" in caplog.text
+        refused = server.client.post("/ask", json={"question": COPPER})
+        assert (refused.status_code, refused.json()["error"]["type"]) == (503, "ModelNotFound")
+
+
 def caller(address: str) -> httpx.Client:
     return httpx.Client(base_url=address, timeout=30, trust_env=False)
 

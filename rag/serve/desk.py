@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from rag.build import Rag
 from rag.config import Serve
-from rag.errors import RagError
+from rag.errors import IndexMissing, RagError
 from rag.machine import cores
 from rag.serve.metrics import Metrics
 from rag.serve.pages import Drawing
@@ -24,6 +25,7 @@ from rag.types import Message
 if TYPE_CHECKING:
     from rag.serve.asking import Asking
 
+logger = logging.getLogger("rag.serve")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -43,6 +45,7 @@ class Desk:
         # More threads than cores gain nothing here: they would only fight the event loop for the interpreter.
         self.retrieving = Turns(at_once)
         self.generating = Turns(1 if one_model else at_once)
+        self.trouble: str | None = None  # why the models can't be loaded
         self.questions = Door("questions", 1 if one_model else at_once, settings.queue, settings.share)
         self.searches = Door("searches", at_once, SEARCHES_WAITING)
         self._workers = ThreadPoolExecutor(at_once, "rag-serve")
@@ -103,17 +106,26 @@ class Desk:
             return 0
 
     def warm_up(self) -> None:
-        """Load what the first question needs. Expected failures (no index yet) are for that question to tell."""
+        """Load what the first question needs. What fails is told once in the log, and to each question."""
         rag = self.rag
-        with self._warming, suppress(RagError):
+        with self._warming:
             if self.warm.is_set():
                 return
-            if not rag.has_language_model:
-                rag.ask(WARM_QUESTION)
-            else:
-                rag.search(WARM_QUESTION)
-                if rag.config.generate.kind == "transformers" and rag.generator is not None:
-                    next(iter(rag.generator.stream([Message("user", WARM_QUESTION)])), None)
+            try:
+                if not rag.has_language_model:
+                    rag.ask(WARM_QUESTION)
+                else:
+                    rag.search(WARM_QUESTION)
+                    if rag.config.generate.kind == "transformers" and rag.generator is not None:
+                        next(iter(rag.generator.stream([Message("user", WARM_QUESTION)])), None)
+            except IndexMissing:  # not yet
+                return
+            except RagError as error:
+                if str(error) != self.trouble:
+                    logger.error("%s", error)
+                self.trouble = str(error)
+                return
+            self.trouble = None
             self.warm.set()
 
     def keep_warming(self) -> None:

@@ -23,14 +23,18 @@ def routes(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/ready", tags=["server"], responses={200: {"model": Ready}, 503: {"model": Ready}})
     async def ready() -> Response:
-        """Whether questions can be answered now: there is an index and the models are loaded. Needs no key."""
+        """Whether questions can be answered now: there is an index and the models are loaded. Needs no key. "failed":
+        they can't be; the server's log and each question say why."""
         reason = None
         if desk.draining.is_set():
             reason = "stopping"
         elif not desk.warm.is_set():
-            reason = (
-                "syncing" if desk.syncing.running else "loading" if await desk.read(desk.generation) else "no index"
-            )
+            if desk.syncing.running:
+                reason = "syncing"
+            elif not await desk.read(desk.generation):
+                reason = "no index"
+            else:
+                reason = "failed" if desk.trouble else "loading"
             desk.keep_warming()
         return Json({"ready": reason is None, "reason": reason}, 503 if reason else 200)
 
