@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from rag.evaluate.judgements import Dataset
     from rag.evaluate.nli import Entailment
     from rag.evaluate.report import Report
+    from rag.explore.clusters import Clusters
+    from rag.explore.points import Of, Points
     from rag.generate import Generator
     from rag.prompt import BuiltPrompt
     from rag.read import PassageReader, Rerank
@@ -212,6 +214,24 @@ class Rag:
         chunks = self.splitter.split(source)
         vectors = self.embedder.passage_vectors([c.embedded_text for c in chunks])
         return similar(held, document_vector(vectors), k)
+
+    def cluster(
+        self,
+        k: int | Literal["auto"] = "auto",
+        *,
+        kind: Literal["kmeans", "hdbscan"] = "kmeans",
+        of: Of = "documents",
+    ) -> Clusters:
+        """Groups of documents or chunks that lie near each other, named by their most telling words. No model runs; the
+        same index gives the same groups. Raises QueryError."""
+        from rag.explore.clusters import cluster
+
+        return cluster(self._points(of), kind, k, self.config.store.stemmer)
+
+    def _points(self, of: Of) -> Points:
+        from rag.explore.points import catalog_points
+
+        return catalog_points(self._any_reader.catalog, of)
 
     def prompt(self, question: str, filter: Filters = None, **settings: Any) -> BuiltPrompt:
         """The exact prompt that the generator would get. Needs a language model as generator."""
