@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rag.evaluate.nli import Entailment
     from rag.evaluate.report import Report
     from rag.explore.clusters import Clusters
+    from rag.explore.mapping import Map
     from rag.explore.points import Of, Points
     from rag.generate import Generator
     from rag.prompt import BuiltPrompt
@@ -227,6 +228,34 @@ class Rag:
         from rag.explore.clusters import cluster
 
         return cluster(self._points(of), kind, k, self.config.store.stemmer)
+
+    def map(
+        self,
+        question: str | None = None,
+        *,
+        kind: Literal["pca", "tsne", "umap"] = "pca",
+        color: str = "folder",
+        of: Of = "documents",
+    ) -> Map:
+        """Documents or chunks as dots of a plane, near ones near each other, coloured by "folder" or "cluster"; with
+        the question and the passages it finds. `rag.explore.map_page.page` and `rag.explore.map_picture.png` draw it.
+        Raises QueryError."""
+        from rag.explore.clusters import cluster
+        from rag.explore.mapping import draw_map
+
+        points = self._points(of)
+        clusters = cluster(points, stemmer=self.config.store.stemmer) if color == "cluster" else None
+        asked = None
+        if question is not None:
+            if not question.strip():
+                raise QueryError("the question is empty", "ask something, or leave it out")
+            found = self.search(question)
+            near: dict[str, float] = {}
+            for passage in found:
+                near.setdefault(passage.source if of == "documents" else passage.chunk_id, passage.score)
+            asked = (question, self.embedder.query_vector(question), list(near.items()))
+        title = self.config.documents.path.expanduser().resolve().name
+        return draw_map(points, title, kind, color, clusters, asked)
 
     def _points(self, of: Of) -> Points:
         from rag.explore.points import catalog_points

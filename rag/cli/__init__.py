@@ -378,6 +378,7 @@ def config(
 app.add_command(vectors.compare)
 app.add_command(vectors.similar)
 app.add_command(groups.cluster)
+app.add_command(groups.map_)
 app.add_command(vectors.embed)
 app.add_command(vectors.tokens)
 app.add_command(measure.evaluate)
