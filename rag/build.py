@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from rag.evaluate.judgements import Dataset
     from rag.evaluate.nli import Entailment
     from rag.evaluate.report import Report
+    from rag.explore.clusters import Clusters
     from rag.explore.everything import Everything
+    from rag.explore.mapping import Map
+    from rag.explore.points import Of, Points
     from rag.generate import Generator
     from rag.prompt import BuiltPrompt
     from rag.read import PassageReader, Rerank
@@ -268,6 +271,52 @@ class Rag:
         chunks = self.splitter.split(source)
         vectors = self.embedder.passage_vectors([c.embedded_text for c in chunks])
         return similar(held, document_vector(vectors), k)
+
+    def cluster(
+        self,
+        k: int | Literal["auto"] = "auto",
+        *,
+        kind: Literal["kmeans", "hdbscan"] = "kmeans",
+        of: Of = "documents",
+    ) -> Clusters:
+        """Groups of documents or chunks that lie near each other, named by their most telling words. No model runs; the
+        same index gives the same groups. Raises QueryError."""
+        from rag.explore.clusters import cluster
+
+        return cluster(self._points(of), kind, k, self.config.store.stemmer)
+
+    def map(
+        self,
+        question: str | None = None,
+        *,
+        kind: Literal["pca", "tsne", "umap"] = "pca",
+        color: str = "folder",
+        of: Of = "documents",
+    ) -> Map:
+        """Documents or chunks as dots of a plane, near ones near each other, coloured by "folder" or "cluster"; with
+        the question and the passages it finds. `rag.explore.map_page.page` and `rag.explore.map_picture.png` draw it.
+        Raises QueryError."""
+        from rag.explore.clusters import cluster
+        from rag.explore.mapping import draw_map
+
+        points = self._points(of)
+        clusters = cluster(points, stemmer=self.config.store.stemmer) if color == "cluster" else None
+        asked = None
+        if question is not None:
+            if not question.strip():
+                raise QueryError("the question is empty", "ask something, or leave it out")
+            found = self.search(question)
+            near: dict[str, float] = {}
+            for passage in found:
+                near.setdefault(passage.source if of == "documents" else passage.chunk_id, passage.score)
+            asked = (question, self.embedder.query_vector(question), list(near.items()))
+        title = self.config.documents.path.expanduser().resolve().name
+        return draw_map(points, title, kind, color, clusters, asked)
+
+    def _points(self, of: Of) -> Points:
+        from rag.explore.points import catalog_points
+
+        return catalog_points(self._any_reader.catalog, of)
 
     def prompt(self, question: str, filter: Filters = None, **settings: Any) -> BuiltPrompt:
         """The exact prompt that the generator would get. Needs a language model as generator."""

@@ -20,7 +20,6 @@ from rag.evaluate.charts import latency_chart, recall_chart, risk_chart
 from rag.evaluate.compare import check_same_questions, compare
 from rag.evaluate.figures import abstention_of, figures_of, groups_of, kinds_of, latency_of, main_figures
 from rag.evaluate.markdown import markdown
-from rag.evaluate.markup import Markup, el, table
 from rag.evaluate.page import MEANINGS, page
 from rag.evaluate.report import (
     ANSWER_FIGURES,
@@ -31,6 +30,7 @@ from rag.evaluate.report import (
     Report,
     Row,
 )
+from rag.markup import Markup, el, table
 from rag.types import Span, StageScore
 
 EVIL = "<script>alert('x')</script>"

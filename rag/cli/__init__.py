@@ -10,6 +10,7 @@ Each command imports what it needs when it runs: `rag --help` loads neither a mo
     mcp.py       the server for agent programs
     serve.py     the server for people and programs
     vectors.py   compare, similar, embed and tokens
+    groups.py    cluster and map
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rag import __version__
-from rag.cli import mcp, measure, questions, serve, show, sweep, vectors
+from rag.cli import groups, mcp, measure, questions, serve, show, sweep, vectors
 from rag.cli.session import (
     A_PATH,
     Session,
@@ -421,6 +422,8 @@ def config(
 
 app.add_command(vectors.compare)
 app.add_command(vectors.similar)
+app.add_command(groups.cluster)
+app.add_command(groups.map_)
 app.add_command(vectors.embed)
 app.add_command(vectors.tokens)
 app.add_command(measure.evaluate)

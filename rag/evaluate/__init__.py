@@ -7,7 +7,7 @@
     confidence ──abstention──┤                   AUROC, risk against coverage, thresholds
                         └──> one value a question ──statistics──> interval, p-value, verdict
 
-    run ──rows──> Row ... ──figures──> Report ──render──> table    markdown    page, cards, charts, markup: HTML
+    run ──rows──> Row ... ──figures──> Report ──render──> table    markdown    page, cards, charts: HTML
                     ├──compare──> against an earlier one
                     └──calibrate──> a threshold
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rag.evaluate.markup import Child, Markup, N, el, join, own, table
 from rag.evaluate.render import outcome, verdict_words, worst
 from rag.evaluate.report import Hit, Report, Row
+from rag.markup import Child, Markup, N, el, join, own, table
 
 OPEN = 3  # of the worst questions, those whose passages are shown at once
 MOST_ROWS = 1000  # of the table of all questions

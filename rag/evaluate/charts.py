@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rag.evaluate.markup import Markup, el
 from rag.evaluate.render import milliseconds
 from rag.evaluate.report import Abstention, Latency
+from rag.markup import Markup, el
 
 WIDTH, HEIGHT = 460.0, 280.0
 BAR, ROW_GAP = 14.0, 26.0

@@ -1,6 +1,6 @@
 """A report as one HTML file: no script, nothing fetched, light and dark, readable without its charts.
 
-Documents, questions and answers are untrusted: rag.evaluate.markup escapes every text, and the page's own policy
+Documents, questions and answers are untrusted: rag.markup escapes every text, and the page's own policy
 forbids whatever could run or be loaded.
 """
 
@@ -13,7 +13,6 @@ from pathlib import Path
 from rag.evaluate.cards import all_questions, worst_questions
 from rag.evaluate.charts import CURVES, interval_mark, latency_chart, recall_chart, risk_chart
 from rag.evaluate.compare import Change, Comparison
-from rag.evaluate.markup import Child, Markup, N, el, join, own, table
 from rag.evaluate.render import (
     abstention_lines,
     interval,
@@ -28,6 +27,7 @@ from rag.evaluate.render import (
     summary,
 )
 from rag.evaluate.report import ANSWER_FIGURES, JUDGE_FIGURES, UNBOUNDED, Figure, Report, moment
+from rag.markup import Child, Markup, N, el, join, own, table
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rag.evaluate.charts import interval_mark, scatter_chart
-from rag.evaluate.markup import Child, Markup, N, el, table
 from rag.evaluate.page import document
 from rag.evaluate.render import milliseconds, number, p_value
 from rag.evaluate.report import Report, moment
 from rag.evaluate.sweep import Standing, Sweep, summary
+from rag.markup import Child, Markup, N, el, table
 
 MOST_COLUMNS = 4  # figures beside the one that ranks
 

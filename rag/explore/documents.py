@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 
+PART = 5000  # vectors read at once
+
+
 @dataclass(frozen=True)
 class Documents:
     paths: tuple[tuple[str, ...], ...]  # of each document: files with equal content are one
@@ -36,15 +39,21 @@ def document_vector(chunks: ArrayLike) -> Floats:
 def documents(catalog: Catalog) -> Documents:
     """Every document of the published index, sorted by path. No model runs. Raises QueryError when there is none."""
     with catalog.snapshot() as generation:
-        held = catalog.chunk_counts(generation)
-        contents = catalog.contents(held, generation)
+        contents = catalog.contents(catalog.chunk_counts(generation), generation)
+        known = sorted(contents.values(), key=lambda c: c.paths)
         rows = catalog.content_chunks(contents)
-        vectors = catalog.vectors_of([chunk for chunk, _, _ in rows])
-    if not rows:
-        raise QueryError("the index holds no document", "put files into the folder and run `rag sync`")
-    own = np.asarray([content for _, content, _ in rows])
-    known = sorted((contents[i] for i in set(own.tolist())), key=lambda c: c.paths)
-    return Documents(tuple(c.paths for c in known), np.stack([document_vector(vectors[own == c.id]) for c in known]))
+        if not rows:
+            raise QueryError("the index holds no document", "put files into the folder and run `rag sync`")
+        place = {content.id: row for row, content in enumerate(known)}
+        sums = None
+        for part in range(0, len(rows), PART):  # so that only the sums of a large index are in memory
+            some = rows[part : part + PART]
+            vectors = catalog.vectors_of([chunk for chunk, _, _ in some])
+            sums = np.zeros((len(known), vectors.shape[1])) if sums is None else sums
+            np.add.at(sums, [place[content] for _, content, _ in some], vectors)
+    assert sums is not None
+    lengths = np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return Documents(tuple(c.paths for c in known), np.asarray(sums / lengths, np.float32))
 
 
 def similar(held: Documents, vector: ArrayLike, k: int, without: int | None = None) -> list[tuple[str, float]]:

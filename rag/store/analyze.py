@@ -31,7 +31,7 @@ _FIRST_UNSPACED = re.compile(rf"[{_UNSPACED}]")
 
 
 # English function words. "What" and "who" are rare in documents, so BM25 would weigh them like names.
-_FUNCTION_WORDS = frozenset(
+FUNCTION_WORDS = frozenset(
     """
     a about above after again against all also am an and any are as at be because been before being below
     between both but by can could did do does doing down during each few for from further had has have having he
@@ -75,7 +75,7 @@ class Analyzer:
         (['hop', 'size'], ['is', 'it', 'who'])
         """
         if self.stemmer == "english":
-            kept = [w for w in _WORD.findall(fold(text)) if w not in _FUNCTION_WORDS]
+            kept = [w for w in _WORD.findall(fold(text)) if w not in FUNCTION_WORDS]
             text = " ".join(kept) or text
         return sorted(set(self.terms(text)))
 

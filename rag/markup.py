@@ -26,7 +26,12 @@ Child = Union[str, "Iterable[Child]", None]  # a list is its children, None is n
 
 
 def text(value: str) -> Markup:
-    return Markup(html.escape(_OBEYED.sub(" ", value)))
+    return Markup(html.escape(plain(value)))
+
+
+def plain(value: str) -> str:
+    """Without what a browser would obey; still to be escaped."""
+    return _OBEYED.sub(" ", value)
 
 
 def el(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
