@@ -11,6 +11,8 @@
     pdf/          .pdf           docx.py   .docx
     pptx.py       .pptx          xlsx.py   .xlsx           csv.py   .csv, .tsv
     subtitles.py  .srt, .vtt: with the time of each line
+    json.py       .json, .jsonl  xml.py    .xml            notebook.py .ipynb
+    eml.py        .eml           epub.py   .epub           odt.py, rtf.py
     worker.py     LoaderPool: ISOLATED kinds are parsed in processes, with limits on time and memory
     child.py      what runs in such a process
 
@@ -34,7 +36,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, assert_never
 
@@ -45,9 +47,27 @@ if TYPE_CHECKING:  # the loaders only read its numbers; pydantic stays out of th
     from rag.config import Load
 
 MOST_BYTES = 256 * 2**20  # of one file, whatever documents.max_file_mb says; also while it grows under the reader
-LOADER_VERSION = 2  # raise it when a loader gives another text for the same bytes: files are then read again
+LOADER_VERSION = 3  # raise it when a loader gives another text for the same bytes: files are then read again
 
-Kind = Literal["text", "md", "html", "pdf", "docx", "pptx", "xlsx", "csv", "subtitles", "code"]
+Kind = Literal[
+    "text",
+    "md",
+    "html",
+    "pdf",
+    "docx",
+    "pptx",
+    "xlsx",
+    "csv",
+    "subtitles",
+    "code",
+    "json",
+    "xml",
+    "ipynb",
+    "eml",
+    "epub",
+    "odt",
+    "rtf",
+]
 
 KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a file without one -> kind
     {
@@ -60,6 +80,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a 
         **dict.fromkeys((".xlsx", ".xlsm"), "xlsx"),
         **dict.fromkeys((".csv", ".tsv"), "csv"),
         **dict.fromkeys((".srt", ".vtt"), "subtitles"),
+        **dict.fromkeys((".json", ".jsonl", ".ndjson", ".geojson"), "json"),
+        **dict.fromkeys((".xml", ".rss", ".atom"), "xml"),
+        ".ipynb": "ipynb",
+        ".eml": "eml",
+        ".epub": "epub",
+        ".odt": "odt",
+        ".rtf": "rtf",
         **dict.fromkeys((".py", ".pyi", ".js", ".mjs", ".jsx", ".ts", ".tsx", ".vue", ".css", ".scss"), "code"),
         **dict.fromkeys((".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".rs", ".go", ".zig", ".swift"), "code"),
         **dict.fromkeys((".java", ".kt", ".scala", ".cs", ".fs", ".rb", ".php", ".pl", ".lua", ".r", ".jl"), "code"),
@@ -70,13 +97,14 @@ KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a 
 )
 
 ISOLATED: frozenset[Kind] = frozenset(  # parsed in a worker process by LoaderPool
-    {"pdf", "docx", "html", "pptx", "xlsx", "csv"}
+    {"pdf", "docx", "html", "pptx", "xlsx", "csv", "json", "xml", "ipynb", "eml", "epub", "odt", "rtf"}
 )
 
 _BEGINS: Mapping[Kind, str | None] = MappingProxyType(  # what `sniff` may say of a kind; of all others "an HTML page"
     {
         "pdf": "a PDF",
-        **dict.fromkeys(("docx", "pptx", "xlsx"), "a zip archive"),
+        **dict.fromkeys(("docx", "pptx", "xlsx", "epub", "odt"), "a zip archive"),
+        "rtf": "an RTF document",
         "csv": None,
     }
 )
@@ -84,7 +112,7 @@ _BEGINS: Mapping[Kind, str | None] = MappingProxyType(  # what `sniff` may say o
 _OLD = {".doc": ("Word", ".docx"), ".xls": ("Excel", ".xlsx"), ".ppt": ("PowerPoint", ".pptx")}
 
 
-def kind_of(path: Path) -> Kind | None:
+def kind_of(path: PurePath) -> Kind | None:
     """The kind of a file by its name alone; None: no loader.
 
     >>> kind_of(Path("a/Handbook.PDF")), kind_of(Path("Makefile")), kind_of(Path("song.mp3"))
@@ -101,8 +129,17 @@ def load_file(path: Path, relative: str, config: Load) -> Source:
     kind = kind_of(path)
     if kind is None:
         raise UnsupportedError(*unsupported(path))
+    return load_bytes(_read(path), kind, path.name, relative, config)
+
+
+def load_bytes(data: bytes, kind: Kind, name: str, relative: str, config: Load, depth: int = 0) -> Source:
+    """What `load_file` makes of these bytes of a file of that name; `depth`: how many messages they are attached in.
+    Raises as it does."""
     try:
-        return _within(_load(kind, _read(path, kind), relative, config), config.max_chars)
+        if not data.removeprefix(b"\xef\xbb\xbf").strip():
+            raise EmptyError("the file holds no text")
+        check_beginning(data, kind, name)
+        return _within(_load(kind, data, relative, config, depth), config.max_chars)
     except DocumentError:
         raise
     except MemoryError:
@@ -131,7 +168,7 @@ def unsupported(path: Path) -> tuple[str, str]:
     return f"no loader for {suffix or 'a name without a suffix'}", f"choices: {suffixes}"
 
 
-def _load(kind: Kind, data: bytes, relative: str, config: Load) -> Source:
+def _load(kind: Kind, data: bytes, relative: str, config: Load, depth: int) -> Source:
     match kind:
         case "text" | "code":
             from rag.load import text
@@ -169,6 +206,34 @@ def _load(kind: Kind, data: bytes, relative: str, config: Load) -> Source:
             from rag.load import subtitles
 
             return subtitles.load(data, relative, config)
+        case "json":
+            from rag.load import json
+
+            return json.load(data, relative, config)
+        case "xml":
+            from rag.load import xml
+
+            return xml.load(data, relative, config)
+        case "ipynb":
+            from rag.load import notebook
+
+            return notebook.load(data, relative, config)
+        case "eml":
+            from rag.load import eml
+
+            return eml.load(data, relative, config, depth)
+        case "epub":
+            from rag.load import epub
+
+            return epub.load(data, relative, config)
+        case "odt":
+            from rag.load import odt
+
+            return odt.load(data, relative, config)
+        case "rtf":
+            from rag.load import rtf
+
+            return rtf.load(data, relative, config)
         case _:
             assert_never(kind)
 
@@ -183,7 +248,7 @@ def open_regular(path: Path) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def _read(path: Path, kind: Kind) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
@@ -196,9 +261,6 @@ def _read(path: Path, kind: Kind) -> bytes:
         raise DocumentError(f"can't be opened: {error.strerror or error}", "check the file's permissions") from None
     if max(size, len(data)) > MOST_BYTES:
         raise DocumentError(f"larger than {MOST_BYTES >> 20} MB", "split it, or exclude it")
-    if not data.removeprefix(b"\xef\xbb\xbf").strip():
-        raise EmptyError("the file holds no text")
-    check_beginning(data, kind, path.name)
     return data
 
 
