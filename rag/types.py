@@ -63,7 +63,7 @@ class Cue:
 class Location:
     """Where a character stands, in the words a person uses."""
 
-    page: int | None  # None where the format has no pages; a slide is one
+    page: int | None  # None where the format has no pages; a slide or a notebook's cell is one
     line: int  # line within the source's text; 0 where there is none: a picture, a recording
     headings: tuple[str, ...] = ()
     seconds: float | None = None  # from the start of the recording; None where the text has no times
@@ -245,12 +245,16 @@ def label(source: str, location: Location) -> str:
     if location.seconds is not None:
         return f"{source}, at {clock(location.seconds)}"
     if location.page is not None:
-        word = "slide" if source.lower().endswith((".pptx", ".pptm")) else "page"
-        return f"{source}, {word} {location.page}"
+        return f"{source}, {_page_word(source)} {location.page}"
     if not location.line:
         return source
     headings = f" ({' > '.join(location.headings)})" if location.headings else ""
     return f"{source}:{location.line}{headings}"
+
+
+def _page_word(source: str) -> str:
+    name = source.lower()
+    return "slide" if name.endswith((".pptx", ".pptm")) else "cell" if name.endswith(".ipynb") else "page"
 
 
 def clock(seconds: float) -> str:

@@ -87,6 +87,57 @@ def docx_bomb() -> bytes:
     return out.getvalue()
 
 
+def zip_of(**members: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, body in members.items():
+            archive.writestr(name, body)
+    return out.getvalue()
+
+
+SPACES = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table")
+)
+XHTML = "application/xhtml+xml"
+
+
+def odt_of(body: str, doctype: str = "") -> bytes:
+    root = f"<office:document-content {SPACES}><office:body><office:text>{body}"
+    xml = f'<?xml version="1.0"?>{doctype}{root}</office:text></office:body></office:document-content>'
+    return zip_of(**{"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": xml})
+
+
+def epub_of(page: str, doctype: str = "", href: str = "a.xhtml", items: int = 1) -> bytes:
+    item = f'<item id="a" href="{href}" media-type="{XHTML}"/>'
+    spine = '<itemref idref="a"/>' * items
+    package = f"<package><manifest>{item}</manifest><spine>{spine}</spine></package>"
+    return zip_of(
+        **{
+            "mimetype": "application/epub+zip",
+            "META-INF/container.xml": f'{doctype}<container><rootfile full-path="b.opf"/></container>',
+            "b.opf": doctype + package,
+            "a.xhtml": page,
+            "../../slip.txt": "out",
+        }
+    )
+
+
+def eml_in_eml(times: int) -> bytes:
+    """Messages in messages, and at the end a bomb with a harmless name."""
+    opening = b"From: a@b\nSubject: s\nContent-Type: message/rfc822\n\n" * times
+    return opening + b"From: a@b\nSubject: innermost\n\nplain words"
+
+
+def eml_with(name: str, data: bytes) -> bytes:
+    from email.message import EmailMessage
+
+    made = EmailMessage()
+    made["From"], made["Subject"] = "a@b.example", "attached"
+    made.set_content("plain words")
+    made.add_attachment(data, maintype="application", subtype="octet-stream", filename=name)
+    return made.as_bytes()
+
+
 DEEP = 50_000
 TEXT = b"BT /F 12 Tf 50 700 Td (plain words) Tj ET"
 
@@ -132,6 +183,51 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "no-space.html": lambda: b"<html><body><p>" + b"a" * 4_000_000,
     "no-space.pdf": lambda: pdf_with_content(b"BT /F 12 Tf 50 700 Td (" + b"a" * 4_000_000 + b") Tj ET", b""),
     "no-space.docx": lambda: docx_of(paragraph("a" * 4_000_000)),
+    "deep.json": lambda: b"[" * DEEP + b"]" * DEEP,
+    "deep-keys.json": lambda: b'{"a":' * 400 + b"1" + b"}" * 400,
+    "long-number.json": lambda: b'{"plain words": ' + b"9" * 4_000_000 + b"}",
+    "no-space.json": lambda: b'["' + b"a" * 4_000_000 + b'"]',
+    "many.jsonl": lambda: b'{"a":[[{"b":1}]]}\n' * 5_000,
+    "laughs.xml": lambda: f'<!DOCTYPE d [<!ENTITY l0 "ha">{LAUGHS}]><d>open &l9;</d>'.encode(),
+    "xxe.xml": lambda: b'<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/passwd">]><d>open &e; now</d>',
+    "deep.xml": lambda: b"<a>" * DEEP + b"</a>" * DEEP,
+    "attributes.xml": lambda: b"<a " + b" ".join(b'b%d="plain words"' % n for n in range(5_000)) + b"/>",
+    "deep.ipynb": lambda: b'{"cells":[' + b"[" * DEEP,
+    "headings.ipynb": lambda: b'{"cells":[{"cell_type":"markdown","source":"' + b"#" * 1_000_000 + b' words"}]}',
+    "deep-parts.eml": lambda: (
+        b"From: a\n"
+        + b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(1500))
+        + b"\nplain words"
+    ),
+    "in-itself.eml": lambda: eml_in_eml(50),
+    "in-itself-again.eml": lambda: eml_in_eml(5000),
+    "header.eml": lambda: (
+        b"Subject: " + b"=?utf-8?q?a?= (" * 30_000 + b"\nFrom: " + b"<,(" * 30_000 + b"\n\nplain words"
+    ),
+    "boundaries.eml": lambda: b"From: a\nContent-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 4_000,
+    "bomb-in-it.eml": lambda: eml_with("a.docx", docx_bomb()),
+    "pipe-name.eml": lambda: eml_with("/dev/zero.txt", b"attached words"),
+    "xxe.odt": lambda: odt_of(
+        "<text:p>open &e; now</text:p>", '<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
+    ),
+    "laughs.odt": lambda: odt_of("<text:p>&l9;</text:p>", f'<!DOCTYPE d [<!ENTITY l0 "ha">{LAUGHS}]>'),
+    "deep.odt": lambda: odt_of("<text:section>" * DEEP + "</text:section>" * DEEP),
+    "repeated.odt": lambda: odt_of(
+        "<table:table>"
+        + "<table:table-row><table:table-cell table:number-columns-repeated='99999999'><text:p>words</text:p>"
+        "</table:table-cell></table:table-row>" * 2000 + "</table:table>"
+    ),
+    "repeated-spaces.odt": lambda: odt_of("<text:p>a" + "<text:s text:c='99999999'/>" * 20_000 + "b</text:p>"),
+    "passwd.epub": lambda: epub_of("x", href="../../../../etc/passwd"),
+    "laughs.epub": lambda: epub_of("<p>plain words</p>", f'<!DOCTYPE d [<!ENTITY l0 "ha">{LAUGHS}]>'),
+    "again-and-again.epub": lambda: epub_of("<p>plain words</p>", items=50_000),
+    "deep.epub": lambda: epub_of("<div>" * DEEP + "deep words"),
+    "slip.epub": lambda: epub_of("<p>slipped</p>"),
+    "deep.rtf": lambda: b"{\\rtf1 " + b"{" * 200_000 + b"deep words",
+    "fields.rtf": lambda: b"{\\rtf1 plain words" + b'{\\field{\\*\\fldinst{HYPERLINK "a" }}{\\fldrslt x ' * 20_000,
+    "bin.rtf": lambda: b"{\\rtf1 plain words\\bin-5 \\bin9999999999 x}",
+    "numbers.rtf": lambda: b"{\\rtf1 \\uc9999999999\\u9999999999 plain words\\u-9999999999 \\ilvl999999 \\s-1\\par}",
+    "cells.rtf": lambda: b"{\\rtf1 words" + b"\\cell" * 50_000 + b"\\row" * 50_000,
     "no-space.txt": lambda: b"a" * 4_000_000,
     "no-space.md": lambda: b"#" * 1_000_000 + b"[" * 1_000_000 + b"`" * 1_000_000 + b">" * 1_000_000,
     "bidi.md": lambda: "# \u202eesrever\u202c \u2066in\u2069 zero\u200b\u200d\ufeff width".encode(),

@@ -52,11 +52,26 @@ REFUSED = {
     "laughs.docx": "entity amplification",
     "deep.html": "holds no text",
     "polyglot.html": "binary content",
+    "deep.json": "nested too deeply",
+    "deep-keys.json": "nested too deeply",
+    "deep.ipynb": "nested too deeply",
+    "deep-parts.eml": "nested too deeply",
+    "in-itself-again.eml": "nested too deeply",
+    "header.eml": "needs more than 960 MB",
+    "deep.xml": "Excessive depth",
+    "laughs.xml": "entity amplification",
+    "deep.odt": "Excessive depth",
+    "laughs.odt": "entity amplification",
+    "passwd.epub": "holds no text",
+    "deep.epub": "holds no text",
     "zeros.txt": "binary content",
     "zeros-1-GB.txt": "larger than 256 MB",
     "zeros-1-GB.pdf": "larger than 256 MB",
 }
-COSTLY = {"bomb.pdf", "bomb-in-bombs.pdf", "bomb.docx", "form-loop.pdf", "shown-again-and-again.pdf"}  # seconds each
+COSTLY = {  # seconds each
+    "bomb.pdf", "bomb-in-bombs.pdf", "bomb.docx", "form-loop.pdf", "shown-again-and-again.pdf", "bomb-in-it.eml",
+    "header.eml", "repeated.odt", "repeated-spaces.odt", "deep-parts.eml", "boundaries.eml",
+}  # fmt: skip
 
 
 def outcomes(folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@
     pptx.py       .pptx          xlsx.py   .xlsx           csv.py   .csv, .tsv
     subtitles.py  .srt, .vtt: with the time of each line
     media.py      pictures and recordings, decoded; inside.py: the pictures in PDF and Word documents
+    json.py       .json, .jsonl  xml.py    .xml            notebook.py .ipynb
+    eml.py        .eml           epub.py   .epub           odt.py, rtf.py
     worker.py     LoaderPool: ISOLATED kinds are parsed in processes, with limits on time and memory
     child.py      what runs in such a process
 
@@ -36,7 +38,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, assert_never
 
@@ -47,9 +49,27 @@ if TYPE_CHECKING:  # the loaders only read its numbers; pydantic stays out of th
     from rag.config import Load
 
 MOST_BYTES = 256 * 2**20  # of one file, whatever documents.max_file_mb says; also while it grows under the reader
-LOADER_VERSION = 2  # raise it when a loader gives another text for the same bytes: files are then read again
+LOADER_VERSION = 3  # raise it when a loader gives another text for the same bytes: files are then read again
 
-Kind = Literal["text", "md", "html", "pdf", "docx", "pptx", "xlsx", "csv", "subtitles", "code"]
+Kind = Literal[
+    "text",
+    "md",
+    "html",
+    "pdf",
+    "docx",
+    "pptx",
+    "xlsx",
+    "csv",
+    "subtitles",
+    "code",
+    "json",
+    "xml",
+    "ipynb",
+    "eml",
+    "epub",
+    "odt",
+    "rtf",
+]
 
 KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a file without one -> kind
     {
@@ -62,6 +82,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a 
         **dict.fromkeys((".xlsx", ".xlsm"), "xlsx"),
         **dict.fromkeys((".csv", ".tsv"), "csv"),
         **dict.fromkeys((".srt", ".vtt"), "subtitles"),
+        **dict.fromkeys((".json", ".jsonl", ".ndjson", ".geojson"), "json"),
+        **dict.fromkeys((".xml", ".rss", ".atom"), "xml"),
+        ".ipynb": "ipynb",
+        ".eml": "eml",
+        ".epub": "epub",
+        ".odt": "odt",
+        ".rtf": "rtf",
         **dict.fromkeys((".py", ".pyi", ".js", ".mjs", ".jsx", ".ts", ".tsx", ".vue", ".css", ".scss"), "code"),
         **dict.fromkeys((".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".cu", ".rs", ".go", ".zig", ".swift"), "code"),
         **dict.fromkeys((".java", ".kt", ".scala", ".cs", ".fs", ".rb", ".php", ".pl", ".lua", ".r", ".jl"), "code"),
@@ -72,13 +99,14 @@ KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a 
 )
 
 ISOLATED: frozenset[Kind] = frozenset(  # parsed in a worker process by LoaderPool
-    {"pdf", "docx", "html", "pptx", "xlsx", "csv"}
+    {"pdf", "docx", "html", "pptx", "xlsx", "csv", "json", "xml", "ipynb", "eml", "epub", "odt", "rtf"}
 )
 
 _BEGINS: Mapping[Kind, str | None] = MappingProxyType(  # what `sniff` may say of a kind; of all others "an HTML page"
     {
         "pdf": "a PDF",
-        **dict.fromkeys(("docx", "pptx", "xlsx"), "a zip archive"),
+        **dict.fromkeys(("docx", "pptx", "xlsx", "epub", "odt"), "a zip archive"),
+        "rtf": "an RTF document",
         "csv": None,
     }
 )
@@ -86,7 +114,7 @@ _BEGINS: Mapping[Kind, str | None] = MappingProxyType(  # what `sniff` may say o
 _OLD = {".doc": ("Word", ".docx"), ".xls": ("Excel", ".xlsx"), ".ppt": ("PowerPoint", ".pptx")}
 
 
-def kind_of(path: Path) -> Kind | None:
+def kind_of(path: PurePath) -> Kind | None:
     """The kind of a file by its name alone; None: no loader.
 
     >>> kind_of(Path("a/Handbook.PDF")), kind_of(Path("Makefile")), kind_of(Path("song.mp3"))
@@ -103,8 +131,17 @@ def load_file(path: Path, relative: str, config: Load) -> Source:
     kind = kind_of(path)
     if kind is None:
         raise UnsupportedError(*unsupported(path))
+    return load_bytes(read_regular(path), kind, path.name, relative, config)
+
+
+def load_bytes(data: bytes, kind: Kind, name: str, relative: str, config: Load, depth: int = 0) -> Source:
+    """What `load_file` makes of these bytes of a file of that name; `depth`: how many messages they are attached in.
+    Raises as it does."""
     with guarded(kind, config):
-        return _within(_load(kind, _read(path, kind), relative, config), config.max_chars)
+        if not data.removeprefix(b"\xef\xbb\xbf").strip():
+            raise EmptyError("the file holds no text")
+        check_beginning(data, kind, name)
+        return _within(_load(kind, data, relative, config, depth), config.max_chars)
 
 
 @contextmanager
@@ -140,7 +177,7 @@ def unsupported(path: Path) -> tuple[str, str]:
     return f"no loader for {suffix or 'a name without a suffix'}", f"choices: {suffixes}"
 
 
-def _load(kind: Kind, data: bytes, relative: str, config: Load) -> Source:
+def _load(kind: Kind, data: bytes, relative: str, config: Load, depth: int) -> Source:
     match kind:
         case "text" | "code":
             from rag.load import text
@@ -178,6 +215,34 @@ def _load(kind: Kind, data: bytes, relative: str, config: Load) -> Source:
             from rag.load import subtitles
 
             return subtitles.load(data, relative, config)
+        case "json":
+            from rag.load import json
+
+            return json.load(data, relative, config)
+        case "xml":
+            from rag.load import xml
+
+            return xml.load(data, relative, config)
+        case "ipynb":
+            from rag.load import notebook
+
+            return notebook.load(data, relative, config)
+        case "eml":
+            from rag.load import eml
+
+            return eml.load(data, relative, config, depth)
+        case "epub":
+            from rag.load import epub
+
+            return epub.load(data, relative, config)
+        case "odt":
+            from rag.load import odt
+
+            return odt.load(data, relative, config)
+        case "rtf":
+            from rag.load import rtf
+
+            return rtf.load(data, relative, config)
         case _:
             assert_never(kind)
 
@@ -190,14 +255,6 @@ def open_regular(path: Path) -> BufferedReader:
         os.close(descriptor)
         raise DocumentError("not a regular file", "exclude it")
     return os.fdopen(descriptor, "rb")
-
-
-def _read(path: Path, kind: Kind) -> bytes:
-    data = read_regular(path)
-    if not data.removeprefix(b"\xef\xbb\xbf").strip():
-        raise EmptyError("the file holds no text")
-    check_beginning(data, kind, path.name)
-    return data
 
 
 def read_regular(path: Path) -> bytes:

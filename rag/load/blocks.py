@@ -7,7 +7,7 @@ one prompt and one reader cope with all of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rag.load.decode import clean
 from rag.types import Heading
@@ -71,6 +71,15 @@ class Blocks:
         if title:
             self._headings.append(Heading(self._next, level, title))
             self.add(f"{'#' * min(level, 6)} {title}")
+
+    def marked(self, text: str, headings: Iterable[Heading], deeper: int = 0) -> None:
+        """A text that is Markdown already, or has its own map; its headings lie `deeper` levels down. No `clean` may
+        change it and it begins with no empty line: the map counts in it."""
+        if not text.strip():
+            return
+        start = self._next
+        self._headings += [Heading(start + h.start, h.level + deeper, h.title) for h in headings]
+        self.add(text)
 
     def item(self, text: str, *, depth: int = 0, first: bool = False) -> None:
         """A list's item; `first` of its list."""

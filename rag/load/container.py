@@ -7,6 +7,7 @@ that. A member's name is only ever looked up among the archive's names: it is ne
 from __future__ import annotations
 
 import zipfile
+import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,14 @@ def _what(archive: zipfile.ZipFile) -> str | None:
             return None
     known = {"[Content_Types].xml", "META-INF/container.xml", "content.xml"} & names
     return None if known else "a plain zip archive"
+
+
+def member(archive: zipfile.ZipFile, name: str) -> bytes | None:
+    """The bytes of a member; None: there is none of that name, or it is damaged."""
+    try:
+        return archive.read(name)
+    except (KeyError, zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zlib.error):
+        return None
 
 
 def parse_xml(data: bytes) -> Any:

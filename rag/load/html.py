@@ -113,9 +113,17 @@ def _words(text: str) -> int:
 
 
 def _visible(page: str) -> Blocks:
+    blocks = Blocks()
+    whole(page, blocks)
+    return blocks
+
+
+def whole(page: str, blocks: Blocks) -> None:
+    """All that is shown of a page, with its headings, lists, tables and code: for pages without anything beside the
+    matter, such as a book's."""
     from lxml import etree
 
-    blocks, line, level = Blocks(), [""], 0
+    line, level = [""], 0
 
     def end_line() -> None:
         text = " ".join("".join(line).split())
@@ -125,6 +133,24 @@ def _visible(page: str) -> Blocks:
         else:
             blocks.add(text)
 
+    def item(node: Any, depth: int, first: bool) -> None:
+        words, inner = [node.text or ""], list[Any]()
+        for child in node:
+            if isinstance(child.tag, str) and child.tag not in _HIDDEN:
+                if child.tag in ("ul", "ol"):
+                    inner.append(child)
+                else:
+                    words.append(("" if child.tag in _INLINE else "\n") + _shown(child))
+            words.append(child.tail or "")
+        lines = (" ".join(part.split()) for part in "".join(words).split("\n"))
+        blocks.item(" ".join(filter(None, lines)), depth=depth, first=first)
+        for child in inner:
+            items(child, depth + 1)
+
+    def items(node: Any, depth: int) -> None:
+        for number, child in enumerate(node.iterchildren("li")):
+            item(child, depth, depth == 0 and number == 0)
+
     def walk(node: Any) -> None:
         nonlocal level
         block = node.tag not in _INLINE
@@ -132,11 +158,18 @@ def _visible(page: str) -> Blocks:
             end_line()
             heading = re.fullmatch("h([1-6])", node.tag)
             level = int(heading[1]) if heading else 0
-        line.append(node.text or "")
-        for child in node:
-            if isinstance(child.tag, str) and child.tag not in _HIDDEN:  # comments have no name
-                walk(child)
-            line.append(child.tail or "")
+        if node.tag in ("ul", "ol") and next(node.iterchildren("li"), None) is not None:
+            items(node, 0)
+        elif node.tag == "table" and _is_data(node):
+            blocks.table([[_shown(c) for c in row.iterchildren("td", "th")] for row in node.iter("tr")])
+        elif node.tag == "pre":
+            blocks.code("".join(node.itertext()))
+        else:
+            line.append(node.text or "")
+            for child in node:
+                if isinstance(child.tag, str) and child.tag not in _HIDDEN:  # comments have no name
+                    walk(child)
+                line.append(child.tail or "")
         if block:
             end_line()
             level = 0
@@ -144,4 +177,21 @@ def _visible(page: str) -> Blocks:
     tree = etree.fromstring(page.encode(), etree.HTMLParser(encoding="utf-8"))
     if tree is not None:
         walk(tree)
-    return blocks
+
+
+def _shown(node: Any) -> str:
+    """The words of an element, with single spaces; those of blocks in it don't run together."""
+    parts = []
+    for part in node.iter():
+        hidden = not isinstance(part.tag, str) or part.tag in _HIDDEN
+        if not hidden:
+            parts.append((" " if part.tag not in _INLINE else "") + (part.text or ""))
+        if part is not node:
+            parts.append(part.tail or "")
+    return " ".join("".join(parts).split())
+
+
+def _is_data(table: Any) -> bool:
+    """No table that only arranges a page: none lies in it, and its cells hold no blocks but paragraphs."""
+    rows = list(table.iter("tr"))
+    return len(rows) > 1 and next(table.iterdescendants("table", "ul", "ol", "h1", "h2", "h3", "pre"), None) is None

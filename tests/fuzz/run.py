@@ -2,13 +2,14 @@
 
     python tests/fuzz/run.py --kind pdf --seconds 60 --seed 1
 
-Each kind of rag.load.KINDS whose seeds lie in data/documents or among the hostile files is taken. What ends in
+Each kind of rag.load.KINDS whose seeds lie in data/documents, in MADE or among the hostile files is taken. What ends in
 anything but a source or a plain reason (a killed worker, nonsense, the time limit) is kept in .fuzz/ and counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import time
@@ -17,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import test_load_books as books  # noqa: E402
+import test_load_data as data  # noqa: E402
 from hostile import HOSTILE  # noqa: E402
 
 from rag.config import Load  # noqa: E402
@@ -28,11 +31,25 @@ BAD = ("killed by", "nonsense", "ended with status", "took longer")
 SMALL = 200_000  # bytes of a seed
 
 
+MADE = {  # honest ones of the kinds that data/documents may have none of
+    "a.json": data.PUMP.encode(),
+    "a.xml": data.FEED,
+    "a.ipynb": json.dumps(data.notebook()).encode(),
+    "a.eml": books.message().as_bytes(),
+    "a.epub": books.book(),
+    "a.odt": books.odt(
+        "<text:h>Words</text:h><text:list><text:list-item><text:p>x</text:p></text:list-item></text:list>"
+    ),
+    "a.rtf": books.RTF,
+}
+
+
 def seeds(kind: str) -> list[tuple[str, bytes]]:
     real = [p for p in (ROOT / "data" / "documents").rglob("*") if p.is_file() and kind_of(p) == kind]
     found = [(p.suffix or p.name, p.read_bytes()) for p in real if p.stat().st_size <= SMALL]
     small = [name for name in HOSTILE if kind_of(Path(name)) == kind and "bomb" not in name and "loop" not in name]
     made = [(Path(name).suffix, HOSTILE[name]()) for name in small]
+    made += [(Path(name).suffix, body) for name, body in MADE.items() if kind_of(Path(name)) == kind]
     return found + [(suffix, data) for suffix, data in made if len(data) <= SMALL]
 
 

@@ -1,0 +1,184 @@
+"""Messages (eml): who wrote to whom, when and what; then what was attached, read by the loaders of its own kinds.
+
+Python's `email` takes the message apart. Of a body in two forms the plain one is read. Attachments are never written to
+a disk: their names only say which loader reads them. How deep, how many and how large is bounded, and what isn't read
+is named all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from email.message import EmailMessage
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from rag.errors import DocumentError
+from rag.load.blocks import Blocks
+from rag.load.decode import clean, decode
+from rag.types import Source
+
+if TYPE_CHECKING:
+    from rag.config import Load
+
+DEEPEST = 3  # messages in messages
+MOST_PARTS = 200
+MOST_BYTES = 64 << 20  # of all attachments together
+_HEADER = 4000  # characters
+_SHOWN = ("From", "To", "Cc", "Date")
+
+
+def load(data: bytes, relative: str, config: Load, depth: int = 0) -> Source:
+    from email import message_from_bytes, policy
+
+    message = message_from_bytes(data, policy=policy.default)
+    if not any(name.lower() in ("from", "to", "date", "subject", "received", "message-id") for name in message):
+        raise DocumentError("is no message: it has none of From, To, Date, Subject", "give the file its right suffix")
+    reader = _Reader(config, depth)
+    reader.message(message)
+    title = _header(message, "Subject") or None
+    blocks = reader.blocks
+    return Source(relative, blocks.text, "eml", title=title, headings=blocks.headings, warnings=tuple(reader.warnings))
+
+
+class _Reader:
+    def __init__(self, config: Load, depth: int) -> None:
+        self.blocks = Blocks()
+        self.warnings: list[str] = []
+        self._config = config
+        self._depth = depth
+        self._room = MOST_BYTES >> (4 * depth)
+
+    def message(self, message: EmailMessage) -> None:
+        self.blocks.heading(1, _header(message, "Subject") or "(no subject)")
+        lines = [f"{name}: {text}" for name in _SHOWN if (text := _header(message, name))]
+        self.blocks.add("\n".join(lines))
+        attached = list[EmailMessage]()
+        for number, (part, is_body) in enumerate(_parts(message)):
+            if number >= MOST_PARTS:
+                self.warnings.append(f"parts after {MOST_PARTS} left out")
+                break
+            if is_body:
+                self._body(part)
+            else:
+                attached.append(part)
+        for part in attached:
+            self._attachment(part)
+
+    def _body(self, part: EmailMessage) -> None:
+        data = _payload(part)
+        if not data.strip():
+            return
+        text = _text(data, part.get_content_charset())
+        if part.get_content_type() == "text/html":
+            from rag.load import html
+
+            page = html.load(text.encode(), "body.html", self._config)
+            self.blocks.marked(page.text, page.headings, deeper=1)
+        else:
+            self.blocks.add(text.rstrip())
+
+    def _attachment(self, part: EmailMessage) -> None:
+        name, data = _name(part), _content(part)
+        said = f"{name} ({part.get_content_type()}, {len(data):,} bytes)"
+        source, why = self._read(name, data)
+        if source is None:
+            self.blocks.add(f"Attachment, not read: {said}")
+            if why:
+                self.warnings.append(f"attachment {name}: {why}")
+            return
+        self.blocks.heading(2, f"Attachment: {name}")
+        self.blocks.marked(source.text, source.headings, deeper=2)
+        self.warnings += [f"attachment {name}: {warning}" for warning in source.warnings]
+
+    def _read(self, name: str, data: bytes) -> tuple[Source | None, str]:
+        """What its loader makes of it, or why that is nothing; "" where there is no loader."""
+        from rag.load import kind_of, load_bytes
+
+        kind = kind_of(PurePosixPath(name))
+        if kind is None:
+            return None, ""
+        if len(data) > self._room:
+            return None, f"larger than the {self._room:,} bytes that are left for attachments"
+        self._room -= len(data)
+        if kind == "eml" and self._depth + 1 >= DEEPEST:
+            return None, f"messages in messages are read {DEEPEST} deep"
+        try:
+            return load_bytes(data, kind, name, name, self._config, self._depth + 1), ""
+        except DocumentError as error:
+            if isinstance(error.__context__, MemoryError):
+                raise
+            return None, error.message
+
+
+def _parts(message: EmailMessage) -> Iterator[tuple[EmailMessage, bool]]:
+    """The leaves that are shown: (part, whether it is of the body). The parser bounds how deep they nest."""
+    kind = message.get_content_type()
+    if message.get_content_disposition() == "attachment" or kind == "message/rfc822":
+        yield message, False
+    elif message.is_multipart():
+        inner = [part for part in message.iter_parts() if isinstance(part, EmailMessage)]
+        if kind == "multipart/alternative":
+            inner = _preferred(inner)
+        for part in inner:
+            yield from _parts(part)
+    else:
+        yield message, kind in ("text/plain", "text/html") and not message.get_filename()
+
+
+def _preferred(forms: list[EmailMessage]) -> list[EmailMessage]:
+    for kind in ("text/plain", "text/html"):
+        found = [part for part in forms if part.get_content_type() == kind and _payload(part).strip()]
+        if found:
+            return found[:1]
+    return forms[-1:]
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    """As people read it: encoded words decoded, dates as ISO 8601."""
+    try:
+        value = message[name]
+        date = getattr(value, "datetime", None) if name == "Date" else None
+        text = date.isoformat(" ", "minutes") if date else str(value or "")
+    except (RecursionError, MemoryError):
+        raise
+    except Exception:  # the parser of headers stumbles over damaged ones
+        text = next((str(value) for key, value in message.raw_items() if key.lower() == name.lower()), "")
+    return " ".join(clean(text[:_HEADER]).split())
+
+
+def _name(part: EmailMessage) -> str:
+    try:
+        name = part.get_filename() or ""
+    except (RecursionError, MemoryError):
+        raise
+    except Exception:
+        name = ""
+    name = " ".join(clean(name).replace("\\", "/").rpartition("/")[2].split())[-200:]
+    if not name and part.get_content_type() == "message/rfc822":
+        return "message.eml"
+    suffix = {"text/plain": ".txt", "text/html": ".html", "application/pdf": ".pdf"}.get(part.get_content_type(), "")
+    return name or f"unnamed{suffix}"
+
+
+def _payload(part: EmailMessage) -> bytes:
+    try:
+        data: Any = part.get_payload(decode=True)
+    except (ValueError, AssertionError, LookupError):  # of a transfer encoding that isn't what it says
+        return b""
+    return data if isinstance(data, bytes) else b""
+
+
+def _content(part: EmailMessage) -> bytes:
+    if part.get_content_type() == "message/rfc822":
+        inner: Any = part.get_payload()
+        return inner[0].as_bytes() if isinstance(inner, list) and inner else b""
+    return _payload(part)
+
+
+def _text(data: bytes, charset: str | None) -> str:
+    if charset and charset.lower() not in ("us-ascii", "ascii"):
+        try:
+            return clean(data.decode(charset))
+        except (LookupError, UnicodeError):
+            pass
+    return decode(data, charset)[0]

@@ -1,0 +1,124 @@
+"""OpenDocument texts: headings, paragraphs, lists, tables and notes in the order of reading, written as Markdown.
+
+OASIS OpenDocument 1.3, https://docs.oasis-open.org/office/OpenDocument/v1.3/. Deletions kept by "track changes" and
+comments are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from rag.errors import DocumentError
+from rag.load.blocks import Blocks
+from rag.load.container import member, open_container, parse_xml
+from rag.load.decode import clean
+from rag.types import Source
+
+if TYPE_CHECKING:
+    from rag.config import Load
+
+_TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+_TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
+_OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
+_SKIPPED = {f"{_TEXT}tracked-changes", f"{_OFFICE}annotation", f"{_TEXT}note", f"{_OFFICE}forms"}
+_SIGNS = {f"{_TEXT}tab": "\t", f"{_TEXT}line-break": "\n"}
+_SPACE = re.compile(r"[ \t\r\n]+")
+_REPEATED = 1000  # a file may say that a cell stands there a billion times
+
+
+def load(data: bytes, relative: str, config: Load) -> Source:
+    from lxml import etree
+
+    archive = open_container(data, "an OpenDocument text", config)
+    if b"encryption-data" in (member(archive, "META-INF/manifest.xml") or b""):
+        raise DocumentError("encrypted, needs a password", "save a copy without a password")
+    try:
+        root = parse_xml(member(archive, "content.xml") or b"")
+    except (etree.XMLSyntaxError, ValueError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise DocumentError(f"is no readable OpenDocument text: {detail}", "open it and save it anew") from None
+    reader = _Reader(config.max_chars)
+    for body in root.iter(f"{_OFFICE}text"):
+        reader.blocks_of(body)
+    try:
+        about = parse_xml(member(archive, "meta.xml") or b"<none/>")
+        title = next((" ".join(clean(e.text or "").split()) for e in about.iter("{*}title")), "")
+    except (etree.XMLSyntaxError, ValueError):
+        title = ""
+    return Source(relative, reader.blocks.text, "odt", title=title or None, headings=reader.blocks.headings)
+
+
+class _Reader:
+    def __init__(self, most: int) -> None:
+        self.blocks = Blocks()
+        self._most = most
+
+    def blocks_of(self, parent: Any) -> None:
+        for child in parent:
+            if not isinstance(child.tag, str) or child.tag in _SKIPPED or len(self.blocks) > self._most:
+                continue
+            if child.tag == f"{_TEXT}h":
+                level = child.get(f"{_TEXT}outline-level", "1")
+                self.blocks.heading(int(level) if level in map(str, range(1, 11)) else 1, _text(child))
+            elif child.tag == f"{_TEXT}p":
+                self.blocks.add(_text(child).strip())
+            elif child.tag == f"{_TEXT}list":
+                self._items(child, 0)
+            elif child.tag == f"{_TABLE}table":
+                self._table(child)
+            else:  # sections, indexes, frames
+                self.blocks_of(child)
+            self._notes(child)
+
+    def _items(self, parent: Any, depth: int) -> None:
+        first = depth == 0
+        for item in parent.iterchildren(f"{_TEXT}list-item", f"{_TEXT}list-header"):
+            words = [_text(p).strip() for p in item.iterchildren(f"{_TEXT}p", f"{_TEXT}h")]
+            self.blocks.item("\n".join(filter(None, words)), depth=depth, first=first)
+            first = False
+            for inner in item.iterchildren(f"{_TEXT}list"):
+                self._items(inner, min(depth + 1, 20))
+
+    def _table(self, table: Any) -> None:
+        rows = []
+        for row in table.iter(f"{_TABLE}table-row"):
+            cells = list[str]()
+            for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
+                times = cell.get(f"{_TABLE}number-columns-repeated", "1")
+                text = " ".join(_text(p) for p in cell.iter(f"{_TEXT}p", f"{_TEXT}h"))
+                cells += [text] * min(int(times) if times.isdecimal() and len(times) < 9 else 1, _REPEATED)
+            while cells and not cells[-1].strip():
+                cells.pop()
+            rows.append(cells)
+        self.blocks.table(rows)
+
+    def _notes(self, parent: Any) -> None:
+        """Foot and end notes, below the block that points to them. Those of sections were taken on the way."""
+        if parent.tag in (f"{_TEXT}p", f"{_TEXT}h", f"{_TEXT}list", f"{_TABLE}table"):
+            for body in parent.iter(f"{_TEXT}note-body"):
+                self.blocks_of(body)
+
+
+def _text(node: Any) -> str:
+    """The words of a paragraph, spaces and line ends as they are shown."""
+    parts: list[str] = []
+
+    def say(words: str | None) -> None:
+        if words:  # in the file white space is one space; more are written as elements
+            parts.append(_SPACE.sub(" ", words))
+
+    def walk(element: Any) -> None:
+        say(element.text)
+        for child in element:
+            if child.tag in _SIGNS:
+                parts.append(_SIGNS[child.tag])
+            elif child.tag == f"{_TEXT}s":
+                count = child.get(f"{_TEXT}c", "1")
+                parts.append(" " * min(int(count) if count.isdecimal() and len(count) < 9 else 1, _REPEATED))
+            elif isinstance(child.tag, str) and child.tag not in _SKIPPED:
+                walk(child)
+            say(child.tail)
+
+    walk(node)
+    return "".join(parts)

@@ -1,0 +1,292 @@
+"""Messages, books and word processors' texts: what a person reads of them, and what of it may not be read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zipfile
+from email import policy
+from email.message import EmailMessage
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rag.config import Load
+from rag.errors import DocumentError
+from rag.load import Kind, load_bytes
+from rag.types import Source, label
+
+
+def load(data: bytes, name: str, kind: Kind, config: Load | None = None) -> Source:
+    source = load_bytes(data, kind, name, name, config or Load())
+    assert source.kind == kind
+    assert all(source.text[h.start :].lstrip("# ").startswith(h.title) for h in source.headings)
+    return source
+
+
+# --- messages ------------------------------------------------------------------------------------------------
+
+
+def message(subject: str = "Prüfung der Pumpe") -> EmailMessage:
+    made = EmailMessage(policy=policy.SMTP)
+    made["Subject"], made["From"], made["To"] = subject, "Ännchen Groß <ann@example.org>", "bo@example.org"
+    made["Date"] = "Fri, 01 Mar 2024 13:05:00 +0100"
+    made["X-Mailer"] = "nobody reads this"
+    made.set_content("Hello Bo,\n\nthe pump holds 6 bar.\n> It leaks, you said.\n")
+    made.add_alternative("<html><body><p>HTML form of it.</p></body></html>", subtype="html")
+    return made
+
+
+def test_a_message_reads_as_its_reader_sees_it() -> None:
+    source = load(message().as_bytes(), "a.eml", "eml")
+    assert source.text == (
+        "# Prüfung der Pumpe\n\nFrom: Ännchen Groß <ann@example.org>\nTo: bo@example.org\n"
+        "Date: 2024-03-01 13:05+01:00\n\nHello Bo,\n\nthe pump holds 6 bar.\n> It leaks, you said."
+    )
+    assert source.title == "Prüfung der Pumpe"
+
+
+def test_html_is_read_where_there_is_nothing_plainer() -> None:
+    made = EmailMessage()
+    made["Subject"] = "Offer"
+    made.set_content("<p>Dear all,</p><h2>Price</h2><p>It costs 5 euro.</p><script>evil()</script>", subtype="html")
+    source = load(made.as_bytes(), "a.eml", "eml")
+    assert source.text == "# Offer\n\nDear all,\n\n## Price\n\nIt costs 5 euro."
+    assert [(h.level, h.title) for h in source.headings] == [(1, "Offer"), (3, "Price")]
+
+
+def test_attachments_are_read_by_their_own_loaders() -> None:
+    made = message("Files")
+    made.add_attachment(b"a,b\n1,2\n", maintype="text", subtype="csv", filename="sizes.csv")
+    made.add_attachment("# Top\n\nwords", filename="../../etc/notes.md")
+    made.add_attachment(b"\x89PNG\r\n\x1a\n" + bytes(50), maintype="image", subtype="png", filename="photo.png")
+    made.add_attachment(b"%PDF-1.7 broken", maintype="application", subtype="pdf", filename="broken.pdf")
+    made.add_attachment(message("Inner"))
+    source = load(made.as_bytes(), "a.eml", "eml")
+    assert "## Attachment: sizes.csv\n\n| a | b |\n| --- | --- |\n| 1 | 2 |" in source.text
+    assert "## Attachment: notes.md\n\n# Top\n\nwords" in source.text
+    assert "Attachment, not read: photo.png (image/png, 58 bytes)" in source.text
+    assert "Attachment, not read: broken.pdf" in source.text
+    assert "## Attachment: message.eml\n\n# Inner\n\nFrom: Ännchen" in source.text
+    where = source.locate(source.text.index("words")).headings
+    assert where == ("Files", "Attachment: notes.md", "Top")
+    assert [w.partition(":")[0] for w in source.warnings] == ["attachment broken.pdf"]
+
+
+def test_attachments_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = message("0")
+    for number in range(1, 6):
+        outer = EmailMessage()
+        outer["Subject"] = str(number)
+        outer.add_attachment(made)
+        made = outer
+    source = load(made.as_bytes(), "a.eml", "eml")
+    assert [h.title for h in source.headings if h.title.isdigit()] == ["5", "4", "3"]
+    assert any("messages in messages are read 3 deep" in w for w in source.warnings)
+    many = message("many")
+    for number in range(250):
+        many.add_attachment(f"text {number}", filename=f"{number}.txt")
+    source = load(many.as_bytes(), "a.eml", "eml")
+    assert "text 198" in source.text
+    assert "text 200" not in source.text
+    assert "parts after 200 left out" in source.warnings
+    monkeypatch.setattr("rag.load.eml.MOST_BYTES", 30)
+    big = message("big")
+    big.add_attachment("x" * 20, filename="one.txt")
+    big.add_attachment("y" * 20, filename="two.txt")
+    source = load(big.as_bytes(), "a.eml", "eml")
+    assert "Attachment, not read: two.txt" in source.text
+    assert any("two.txt: larger than the" in w for w in source.warnings)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"Subject: =?utf-8?q?broken?= =?nope?x?y?=\nDate: yesterday\nFrom: <<>>, ,@\n\nbody", "Date: yesterday"),
+        (b"From: a\nContent-Type: text/plain; charset=nonsense\n\nCaf\xc3\xa9", "Caf\xe9"),
+        (b"From: a\nContent-Type: text/plain; charset=latin-1\n\nCaf\xe9", "Caf\xe9"),
+        (b"From: a\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nnever closed", "never closed"),
+        (b"From: a\nContent-Transfer-Encoding: base64\n\n!!!!aGVsbG8=", "From: a"),
+    ],
+)
+def test_damaged_messages_are_read_as_far_as_they_go(raw: bytes, words: str) -> None:
+    assert words in load(raw, "a.eml", "eml").text
+
+
+def test_what_is_no_message_is_refused() -> None:
+    with pytest.raises(DocumentError, match="is no message"):
+        load(b"just words\nand more", "a.eml", "eml")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_damaged_bytes_of_a_message_have_one_outcome(data: st.DataObject) -> None:
+    made = message("x")
+    made.add_attachment(b"a,b\n1,2\n", maintype="text", subtype="csv", filename="a.csv")
+    damaged = bytearray(made.as_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[at : at + data.draw(st.integers(0, 30))] = data.draw(st.binary(max_size=20))
+    with contextlib.suppress(DocumentError):  # anything else is a crash
+        load(bytes(damaged), "a.eml", "eml")
+
+
+# --- books ---------------------------------------------------------------------------------------------------
+
+
+def zipped(members: dict[str, str | bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, body in members.items():
+            archive.writestr(name, body)
+    return buffer.getvalue()
+
+
+def page(body: str) -> str:
+    return f'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title>t</title></head><body>{body}'
+
+
+def book(**more: str | bytes) -> bytes:
+    return zipped(
+        {
+            "mimetype": "application/epub+zip",
+            "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+            '<rootfile full-path="OEBPS/book.opf"/></rootfiles></container>',
+            "OEBPS/book.opf": '<package xmlns="http://www.idpf.org/2007/opf"><metadata>'
+            '<dc:title xmlns:dc="http://purl.org/dc/elements/1.1/">The Heron</dc:title></metadata><manifest>'
+            '<item id="b" href="text/two%20b.xhtml" media-type="application/xhtml+xml"/>'
+            '<item id="a" href="text/one.xhtml" media-type="application/xhtml+xml"/>'
+            '<item id="n" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>'
+            '<item id="x" href="../../../etc/passwd" media-type="application/xhtml+xml"/></manifest><spine>'
+            '<itemref idref="n"/><itemref idref="a"/><itemref idref="b"/><itemref idref="x"/><itemref idref="none"/>'
+            "</spine></package>",
+            "OEBPS/nav.xhtml": page("<nav>contents</nav>"),
+            "OEBPS/text/one.xhtml": page("<h1>One</h1><p>The heron <i>stands</i>.<br/></p><ul><li>a<ul><li>b</li></ul>"
+                                         "</li><li>c</li></ul>"),
+            "OEBPS/text/two b.xhtml": page("<h1>Two</h1><table><tr><th>bird</th><th>legs</th></tr><tr><td>heron</td>"
+                                           "<td>2</td></tr></table><pre>a\n b</pre>"),
+            **more,
+        }
+    )  # fmt: skip
+
+
+def test_a_book_reads_in_the_order_of_its_spine() -> None:
+    source = load(book(), "a.epub", "epub")
+    assert source.text == (
+        "# One\n\nThe heron stands.\n\n- a\n  - b\n- c\n\n"
+        "# Two\n\n| bird | legs |\n| --- | --- |\n| heron | 2 |\n\n```\na\n b\n```"
+    )
+    assert source.title == "The Heron"
+    assert source.warnings == ("../../etc/passwd is missing or damaged: left out",)
+    assert label("a.epub", source.locate(source.text.index("heron |"))) == "a.epub:13 (Two)"
+
+
+def test_chapters_under_drm_are_named_and_left_out() -> None:
+    uris = "".join(f'<CipherReference URI="OEBPS/text/{n}"/>' for n in ("one.xhtml", "two%20b.xhtml"))
+    with pytest.raises(DocumentError, match="protected"):
+        load(book(**{"META-INF/encryption.xml": f"<encryption>{uris}</encryption>"}), "a.epub", "epub")
+
+
+def test_archives_of_another_kind_are_named() -> None:
+    with pytest.raises(DocumentError, match="is an EPUB book, not an OpenDocument text"):
+        load(book(), "a.odt", "odt")
+    with pytest.raises(DocumentError, match="is an OpenDocument text, not an EPUB book"):
+        load(odt("<text:p>x</text:p>"), "a.epub", "epub")
+    for kind in ("epub", "odt"):
+        with pytest.raises(DocumentError, match="is a plain zip archive"):
+            load(zipped({"a.txt": "x"}), f"a.{kind}", kind)
+        with pytest.raises(DocumentError, match="is no readable"):
+            load(zipped({"META-INF/container.xml": "<", "content.xml": "<"}), f"a.{kind}", kind)
+
+
+# --- OpenDocument --------------------------------------------------------------------------------------------
+
+SPACES = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table")
+)
+
+
+def odt(body: str, doctype: str = "", **more: str) -> bytes:
+    content = f"<office:document-content {SPACES}><office:body><office:text>{body}</office:text></office:body>"
+    return zipped(
+        {
+            "mimetype": "application/vnd.oasis.opendocument.text",
+            "content.xml": f'<?xml version="1.0"?>{doctype}{content}</office:document-content>',
+            "meta.xml": f'<office:document-meta {SPACES}><d:title xmlns:d="u">The plan</d:title>'
+            "</office:document-meta>",
+            **more,
+        }
+    )
+
+
+def test_an_opendocument_text_reads_in_order() -> None:
+    source = load(
+        odt(
+            "<text:tracked-changes><text:p>deleted words</text:p></text:tracked-changes>"
+            '<text:h text:outline-level="1">Pumps</text:h>'
+            "<text:p>One<text:s text:c='2'/>two <text:span>three</text:span>\n   four<text:line-break/>five"
+            "<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>A note.</text:p>"
+            "</text:note-body></text:note><office:annotation><text:p>a comment</text:p></office:annotation></text:p>"
+            '<text:section><text:h text:outline-level="2">Sizes</text:h></text:section>'
+            "<text:list><text:list-item><text:p>a</text:p><text:list><text:list-item><text:p>b</text:p></text:list-item>"
+            "</text:list></text:list-item><text:list-item><text:p>c</text:p></text:list-item></text:list>"
+            "<table:table><table:table-header-rows><table:table-row><table:table-cell><text:p>bar</text:p>"
+            "</table:table-cell><table:table-cell><text:p>price</text:p></table:table-cell></table:table-row>"
+            "</table:table-header-rows><table:table-row><table:table-cell table:number-columns-repeated='2'>"
+            "<text:p>6</text:p></table:table-cell><table:table-cell table:number-columns-repeated='999999999999'/>"
+            "</table:table-row></table:table>"
+        ),
+        "a.odt",
+        "odt",
+    )
+    assert source.text == (
+        "# Pumps\n\nOne  two three four\nfive\n\nA note.\n\n## Sizes\n\n- a\n  - b\n- c\n\n"
+        "| bar | price |\n| --- | --- |\n| 6 | 6 |"
+    )
+    assert source.title == "The plan"
+
+
+def test_an_encrypted_opendocument_text_is_refused() -> None:
+    manifest = {"META-INF/manifest.xml": '<m><encryption-data checksum="x"/></m>'}
+    with pytest.raises(DocumentError, match="needs a password"):
+        load(odt("<text:p>x</text:p>", **manifest), "a.odt", "odt")
+
+
+# --- RTF -----------------------------------------------------------------------------------------------------
+
+RTF = rb"""{\rtf1\ansi\ansicpg1252\deff0\uc1{\fonttbl{\f0\fcharset0 Arial;}{\f1\fcharset204 Arial Cyr;}}
+{\colortbl;\red0;}
+{\stylesheet{\s0 Normal;}{\s1\outlinelevel0 heading 1;}{\s2 heading 2;}}{\*\generator Some Writer;}
+{\info{\title The pump}{\author Ann}}{\header head line\par}
+\pard\s1 Pumps &  valves\par
+\pard\s0 Caf\'e9 costs 3 \u8364?, {\f1\'ef\'f0\'e8\'e2\'e5\'f2} done.{\footnote A note.} {\v hidden}"""
+RTF += rb"""{\field{\*\fldinst{HYPERLINK "http://x"}}{\fldrslt link text}}\par
+\pard\s2 Sub\par
+{\listtext\'b7\tab}\pard\ls1 one\par{\listtext\'b7\tab}\ilvl1 deeper\par{\listtext\'b7\tab}\ilvl0 two\par
+\pard\intbl Name\cell Si|ze\cell\row \pard\intbl x\cell y\par z\cell\row
+\pard After \u-10179?\u-8704? \{end\}.{\pict\bin5 }{}{}\\}more\par}trailing"""
+
+
+def test_rich_text_reads_as_it_is_shown() -> None:
+    source = load(RTF, "a.rtf", "rtf")
+    assert source.text == (
+        "# Pumps & valves\n\nCafé costs 3 €, привет done. link text\n\nA note.\n\n## Sub\n\n"
+        "- one\n  - deeper\n- two\n\n| Name | Si\\|ze |\n| --- | --- |\n| x | y z |\n\nAfter 😀 {end}.more"
+    )
+    assert source.title == "The pump"
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=40))
+def test_every_character_comes_through_rich_text(text: str) -> None:
+    text = text.translate({0xFEFF: None, 0xF0B7: None, 0xF0A7: None, 0xF0D8: None})
+    units = text.encode("utf-16-le")
+    codes = (int.from_bytes(units[i : i + 2], "little", signed=True) for i in range(0, len(units), 2))
+    data = r"{\rtf1\uc1 " + "".join(f"\\u{code}?" for code in codes) + r"x\par}"
+    assert load(data.encode(), "a.rtf", "rtf").text == text + "x"
+
+
+@given(st.lists(st.sampled_from(RTF.decode("latin-1").replace("\\", " \\").split(" ")), max_size=60))
+def test_rich_text_in_any_order_has_one_outcome(parts: list[str]) -> None:
+    with contextlib.suppress(DocumentError):
+        load(("{\\rtf1 " + " ".join(parts)).encode("latin-1"), "a.rtf", "rtf")
