@@ -296,7 +296,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("serve-latency", "What HTTP costs", _serve),
     ("cold-start", "Cold start", _cold),
     ("sync-unchanged", "Second sync of 1,000 unchanged files", _unchanged),
-    ("kill", "kill -9 during sync, delete and import", _kill),
+    ("kill", "kill -9 during sync, delete, compact, export, import and repair", _kill),
     ("ann-recall", "Recall@10 of the shipped Chroma settings against exact search", _ann),
     ("sample", "The sample folder's questions", _plain),
     ("abstention", "Answerable or not", _abstention),

@@ -244,6 +244,23 @@ def test_a_catalog_whose_maker_was_killed_at_once_is_made_again(tmp_path: Path) 
         assert catalog.generation == 0
 
 
+def test_a_catalog_whose_maker_was_killed_within_its_first_write_is_made_again(tmp_path: Path) -> None:
+    """The journal of that write is still there; a reader may not take the write back."""
+    file, killed = tmp_path / "catalog.sqlite3", tmp_path / "killed.sqlite3"
+    with closing(sqlite3.connect(killed, isolation_level=None)) as db:
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN")
+        db.execute("CREATE TABLE half (made)")
+        db.executemany("INSERT INTO half VALUES (zeroblob(5000))", [()] * 50)
+        shutil.copy(killed, file)
+        shutil.copy(f"{killed}-journal", f"{file}-journal")
+    with pytest.raises(IndexMissing, match="never finished"):
+        Catalog(file, readonly=True)
+    with closing(Catalog(file)) as catalog:
+        assert catalog.generation == 0
+    Catalog(file, readonly=True).close()
+
+
 def test_a_damaged_catalog_and_another_format_are_named(tmp_path: Path) -> None:
     (tmp_path / "x.sqlite3").write_bytes(b"not a database, whatever the suffix says" * 100)
     with pytest.raises(IndexDamaged, match=r"x\.sqlite3: the catalog can't be read"):
@@ -456,6 +473,22 @@ def test_opening_for_reading_makes_nothing(tmp_path: Path) -> None:
     with pytest.raises(IndexDamaged, match="missing"):
         open_embedded(tmp_path / "none", 4, Store())
     assert not (tmp_path / "none").exists()
+
+
+def test_memory_of_an_older_index_isnt_written_into_a_newer_one(tmp_path: Path) -> None:
+    """Chroma writes what it reserved as malloc gave it, a third of the times with rows that the process had freed."""
+    old, new = vectors(60, 32), vectors(10, 32, seed=2)
+    for name, rows in (("old", old), ("new", new)):
+        with closing(open_embedded(tmp_path / name, 32, Store(), create=True)) as index:
+            index.add(range(len(rows)), rows)
+    rows = {row.tobytes() for row in old / np.linalg.norm(old, axis=1, keepdims=True)} | {row.tobytes() for row in old}
+    for number in range(15):
+        for name in ("old", "new"):
+            shutil.copytree(tmp_path / name, here := tmp_path / f"{name} {number}")
+            with closing(open_embedded(here, 32, Store())) as index:
+                index.search(new[0], 3)
+        written = [p.read_bytes() for p in here.rglob("*.bin")]
+        assert not any(row in data for data in written for row in rows), number
 
 
 def test_two_handles_on_one_folder_close_apart(tmp_path: Path) -> None:

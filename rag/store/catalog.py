@@ -134,6 +134,10 @@ class Catalog:
                     found += 1
                     self.set_meta(format=found)
         except sqlite3.DatabaseError as error:
+            if readonly and error.sqlite_errorname == "SQLITE_READONLY_ROLLBACK":
+                # Its maker was killed before the file had a log: a writer takes that back, a reader can't.
+                self.close()
+                raise IndexMissing(f"the index at {file.parent} was never finished", "run `rag sync`") from None
             raise IndexDamaged(
                 f"{file}: the catalog can't be read: {error}",
                 "restore it from a copy, or delete the index folder and run `rag sync` to build it anew",

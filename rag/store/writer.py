@@ -106,9 +106,13 @@ class IndexWriter:
     def next_generation(self) -> int:
         return self.catalog.generation + 1
 
-    def check_settings(self, embedding: dict[str, Any], splitting: dict[str, Any], reindex: bool) -> None:
+    def check_settings(
+        self, embedding: dict[str, Any], splitting: dict[str, Any], reindex: bool, fills: bool = True
+    ) -> None:
         """Compare with what the index was made with; IndexMismatch names the differences unless `reindex`. What would
-        stop the publishing stops the sync here, before its work: the stemmer's name, a server that doesn't answer."""
+        stop the publishing stops the sync here, before its work: the stemmer's name, a server that doesn't answer.
+
+        `fills`: rows follow, which a kill would leave unfinished. Making the derived indexes anew leaves nothing."""
         now = {"embedding": as_stored(embedding), "splitting": as_stored(splitting)}
         before = {name: self.catalog.meta(name) for name in now}
         if not reindex:
@@ -126,7 +130,8 @@ class IndexWriter:
                     self._server_differs = server.count() != len(self.catalog.chunk_ids(self.catalog.generation))
             except IndexMismatch:
                 self._server_unusable = True
-        self.catalog.set_meta(unfinished=True)
+        if fills:
+            self.catalog.set_meta(unfinished=True)
 
     @property
     def needs_publishing(self) -> bool:
