@@ -253,7 +253,17 @@ def _plain(r: dict[str, Any]) -> list[Row]:
 
 
 def _kill(r: dict[str, Any]) -> list[Row]:
-    return [(k, told, "0 wanted" if k == "stored_texts_embedded_again" else "") for k, told, _ in _plain(r)]
+    by: dict[str, int] = {}
+    for point, kills in r["at"].items():
+        by[point.partition(":")[0]] = by.get(point.partition(":")[0], 0) + kills
+    held = {
+        "kills": "the first index lost, unreadable, half or wrong ends the run without a result",
+        "stored_texts_embedded_again": "0 wanted",
+        "plain Chroma": "the same killer, a program that only adds and deletes rows: it must find something",
+    }
+    told = {k: v for k, v in r.items() if k not in ("at", "kills")}
+    shown = {"kills": f"{r['kills']:,}", "of": by, **told}
+    return [(k, told, held.get(k, "")) for k, told, _ in _plain(shown)]
 
 
 def _ann(r: dict[str, Any]) -> list[Row]:
