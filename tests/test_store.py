@@ -475,22 +475,6 @@ def test_opening_for_reading_makes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_memory_of_an_older_index_isnt_written_into_a_newer_one(tmp_path: Path) -> None:
-    """Chroma writes what it reserved as malloc gave it, a third of the times with rows that the process had freed."""
-    old, new = vectors(60, 32), vectors(10, 32, seed=2)
-    for name, rows in (("old", old), ("new", new)):
-        with closing(open_embedded(tmp_path / name, 32, Store(), create=True)) as index:
-            index.add(range(len(rows)), rows)
-    rows = {row.tobytes() for row in old / np.linalg.norm(old, axis=1, keepdims=True)} | {row.tobytes() for row in old}
-    for number in range(15):
-        for name in ("old", "new"):
-            shutil.copytree(tmp_path / name, here := tmp_path / f"{name} {number}")
-            with closing(open_embedded(here, 32, Store())) as index:
-                index.search(new[0], 3)
-        written = [p.read_bytes() for p in here.rglob("*.bin")]
-        assert not any(row in data for data in written for row in rows), number
-
-
 def test_two_handles_on_one_folder_close_apart(tmp_path: Path) -> None:
     open_embedded(tmp_path / "c", 4, Store(), create=True).close()
     one, two = (open_embedded(tmp_path / "c", 4, Store()) for _ in range(2))

@@ -493,6 +493,8 @@ class Catalog:
         g = self.generation
         with self.transaction():
             gone = self._db.execute("DELETE FROM files WHERE removed <= ?", (g,)).rowcount
+            # Of contents whose row was removed by hand: their files are read again, and make the same chunks.
+            self._db.execute("DELETE FROM chunks WHERE content_id NOT IN (SELECT id FROM contents)")
             held = "SELECT content_id FROM files WHERE content_id IS NOT NULL"
             stray = self._db.execute(f"SELECT id FROM contents WHERE id NOT IN ({held})").fetchall()
             if not gone and not stray:

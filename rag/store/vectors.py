@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS = 5000  # per call; Chroma refuses more than 5,461
-M_PERTURB = -6  # of mallopt(3)
 DIGITS = 6  # of a cosine: what float32 sums hold. Beyond, Chroma, numpy and each processor differ, and ties with them
 
 
@@ -61,29 +60,6 @@ def _chromadb() -> Any:
 
     functions.known_embedding_functions.clear()  # CVE-2026-45829, -45833: opening a collection may build one of them
     return chromadb
-
-
-@contextmanager
-def _blank_memory() -> Iterator[None]:
-    """Memory is filled with a pattern when it is handed out, where glibc does it (M_PERTURB).
-
-    Chroma writes what it reserved for further rows to the disk as malloc gave it, and opening a small collection
-    writes it again. In a process that had an older generation open, that is freed memory with vectors that were
-    deleted and compacted away (a third of the openings, until this).
-    """
-    import ctypes
-
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library
-        mallopt = None
-    if mallopt:
-        mallopt(M_PERTURB, 1)
-    try:
-        yield
-    finally:
-        if mallopt:
-            mallopt(M_PERTURB, 0)
 
 
 def _id(chunk_id: int) -> str:
@@ -124,7 +100,7 @@ class _Collection:
             raise self._failure(error) from error
 
     def add(self, ids: Sequence[int], vectors: NDArray[np.float32]) -> None:
-        with _blank_memory(), self._asking():
+        with self._asking():
             for start in range(0, len(ids), ROWS):
                 part = slice(start, start + ROWS)
                 self._collection.upsert(ids=[_id(i) for i in ids[part]], embeddings=vectors[part])
@@ -171,10 +147,7 @@ def open_embedded(folder: Path, dimension: int, store: Store, create: bool = Fal
     client = None
     try:
         client = chromadb.PersistentClient(str(folder), settings=chromadb.config.Settings(anonymized_telemetry=False))
-        with _blank_memory():
-            made = _Collection(client, "chunks", dimension, store.ef_search, str(folder), create, failure)
-            made.count()  # reads the files, and writes those of a small collection
-        return made
+        return _Collection(client, "chunks", dimension, store.ef_search, str(folder), create, failure)
     except Exception as error:
         if client is not None:
             client.close()
