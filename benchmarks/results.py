@@ -253,7 +253,17 @@ def _plain(r: dict[str, Any]) -> list[Row]:
 
 
 def _kill(r: dict[str, Any]) -> list[Row]:
-    return [(k, told, "0 wanted" if k == "stored_texts_embedded_again" else "") for k, told, _ in _plain(r)]
+    by: dict[str, int] = {}
+    for point, kills in r["at"].items():
+        by[point.partition(":")[0]] = by.get(point.partition(":")[0], 0) + kills
+    held = {
+        "kills": "the first index lost, unreadable, half or wrong ends the run without a result",
+        "stored_texts_embedded_again": "0 wanted",
+        "plain Chroma": "the same killer, a program that only adds and deletes rows: it must find something",
+    }
+    told = {k: v for k, v in r.items() if k not in ("at", "kills")}
+    shown = {"kills": f"{r['kills']:,}", "of": by, **told}
+    return [(k, told, held.get(k, "")) for k, told, _ in _plain(shown)]
 
 
 def _ann(r: dict[str, Any]) -> list[Row]:
@@ -296,7 +306,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("serve-latency", "What HTTP costs", _serve),
     ("cold-start", "Cold start", _cold),
     ("sync-unchanged", "Second sync of 1,000 unchanged files", _unchanged),
-    ("kill", "kill -9 during sync, delete and import", _kill),
+    ("kill", "kill -9 during sync, delete, compact, export, import and repair", _kill),
     ("ann-recall", "Recall@10 of the shipped Chroma settings against exact search", _ann),
     ("sample", "The sample folder's questions", _plain),
     ("abstention", "Answerable or not", _abstention),

@@ -1,4 +1,4 @@
-"""SIGKILL at chosen instants of sync, delete, export and import, and what must hold after each.
+"""SIGKILL at chosen instants of sync, delete, compact, export, import and repair, and what must hold after each.
 
     Crashes (in the test)  ── what to do, where to die ──>  this file as a program: all imported, nothing opened
                            <── what was seen of it ──────     └─ fork: does it and dies there
@@ -40,7 +40,7 @@ from fakes_embed import DIMENSION, FakeEmbedder, index_state, open_rag  # noqa: 
 
 import rag.sync  # noqa: E402
 from rag.config import Store  # noqa: E402
-from rag.store import Catalog  # noqa: E402
+from rag.store import Catalog, IndexReader  # noqa: E402
 from rag.store.index import generation_folder  # noqa: E402
 from rag.store.keys import canonical, vector_key  # noqa: E402
 
@@ -146,6 +146,10 @@ def perform(job: Job, tell: int) -> None:
                 opened.export(job["file"], force=True)
             case "import":
                 opened.import_index(job["file"], force=True)
+            case "compact":
+                opened.compact()
+            case "repair":
+                opened.repair()
     say(done=time.perf_counter())
 
 
@@ -194,6 +198,8 @@ def hook(point: Callable[[str], None]) -> None:
     for name in ("add", "remove", "close"):
         pointed(vectors._Collection, name, "chroma")
     pointed(writer, "seal", "seal")
+    pointed(Catalog, "vacuum", "vacuum")
+    pointed(shutil, "rmtree", "remove")
 
     def replacing(*args: Any, **more: Any) -> None:
         point("name")
@@ -283,6 +289,7 @@ class Crashes:
     kills: Counter[str] = field(default_factory=Counter)  # by operation and point
     missed: int = 0  # it was through before the kill
     re_embedded: int = 0
+    gone: list[bytes] = field(default_factory=list)  # deleted texts and vectors: not on the disk after compacting
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
@@ -322,41 +329,56 @@ class Crashes:
     @contextlib.contextmanager
     def _restored(self, do: str, more: Job) -> Iterator[tuple[list[Job], Callable[[bool, int, float], None]]]:
         """What an undisturbed run tells, and a function that runs `do` to be killed, then, if told to, lets it through
-        and goes back to the start. After a kill the index is what it was before or what it is to become, whole; after
-        a run that was let through it is that."""
-        kept = self.folder / "kept"
-        copy_index(self.index, kept)
-        before = state_of(self.index)
+        and goes back to the start. After a kill the index (of an export: the file) is what it was before or what it is
+        to become, whole; after a run that was let through it is that."""
+        kept, target = self.folder / "kept", Path(more["file"]) if do == "export" else self.index
+
+        def look() -> Any:
+            match do:
+                case "export":
+                    return target.read_bytes()
+                case "repair":  # of an index that is damaged
+                    return answers(self.index)
+            return state_of(self.index)
+
+        copy(target, kept)
+        before = look()
         undisturbed = self.run(do, **more)
-        after = state_of(self.index)
-        copy_index(kept, self.index)
+        after, whole = look(), state_of(self.index)
+        copy(kept, target)
 
         def again(finish: bool, at: int, wait: float) -> None:
             seen = self.run(do, at, wait, **more)
             if seen["killed"]:
                 last = next((e["point"] for e in reversed(seen["events"]) if "point" in e), "start")
-                self.kills[f"{do}: {last if at else 'at random'}"] += 1
-                self._same(state_of(self.index), before, after)
+                self.kills[f"{do}: {'at random' if wait and not at else last}"] += 1
+                self._same(look(), before, after)
             else:
                 self.missed += 1
             if finish or not seen["killed"]:
                 through()
-                copy_index(kept, self.index)
+                copy(kept, target)
 
         def through() -> None:
             self.run(do, **more)
-            self._same(state_of(self.index), after)
+            if do == "compact":
+                left = held(self.index, self.gone)
+                assert not left, f"what was deleted is still in {left}"
+            self._same(state_of(self.index), whole)
             check_vectors(self.index)
+            if do == "export":
+                assert look() == after
+                assert not list(target.parent.glob(".*.part")), "half a file was left"
 
         yield undisturbed["events"], again
         through()
-        shutil.rmtree(kept, ignore_errors=True)
+        remove(kept)
 
     def _aim(self, points: list[Job], gaps: list[float], total: float) -> tuple[int, float]:
         """(point, seconds behind it): a commit, the time that a save takes, or any instant."""
         chance = self._chance
         commits = [i for i, p in enumerate(points) if p["point"].startswith(("commit", "name"))]
-        saves = [i for i, p in enumerate(points) if p["point"] in ("lexical", "chroma", "seal")]
+        saves = [i for i, p in enumerate(points) if p["point"] in ("lexical", "chroma", "seal", "vacuum")]
         kind = chance.choice(["commit", "save", "any"])
         if kind == "commit" and commits:
             return chance.choice(commits), 0.0
@@ -377,10 +399,72 @@ class Crashes:
         }
 
 
-def copy_index(source: Path, target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
-    if source.exists():
+def crash_everywhere(crashes: Crashes, kills: int, files: int = 10) -> None:
+    """Kills of each operation in turn, about as many each: sync of a new folder, of a changed one and of one that lost
+    half; compact; export over an older file; import over another index; repair of three damages."""
+    docs, index, archive = crashes.docs, crashes.index, crashes.folder / "index.tar.zst"
+    shares = [kills // 7 + (i < kills % 7) for i in range(7)]
+    write_folder(docs, crashes.seed, files, crashes.lines)
+    crashes.crash("sync", shares[0])
+    crashes.run("export", file=archive)
+    change_folder(docs, crashes.seed + 1, crashes.lines)
+    crashes.crash("sync", shares[1])
+    crashes.crash("export", shares[2], file=archive)
+    before = chunks_of(state_of(index))
+    delete_half(docs)
+    crashes.crash("sync", shares[3])
+    crashes.gone = [piece for chunk in before - chunks_of(state_of(index)) for piece in chunk]
+    assert held(index, crashes.gone), "compacting would have nothing to do"
+    crashes.crash("compact", shares[4])
+    crashes.crash("import", shares[5], file=archive)
+    for number, part in enumerate(("chroma/chroma.sqlite3", "chroma/*/data_level0.bin", "lexical/meta.json")):
+        hurt(index, part)
+        crashes.crash("repair", shares[6] // 3 + (number < shares[6] % 3))
+
+
+def hurt(index: Path, part: str) -> None:
+    with closing(Catalog(index / "catalog.sqlite3", readonly=True)) as catalog:
+        (file,) = generation_folder(index, catalog.generation).glob(part)
+    file.write_bytes(b"\0" * file.stat().st_size if part.endswith("sqlite3") else file.read_bytes()[:10])
+
+
+def held(index: Path, needles: list[bytes]) -> list[str]:
+    """The files of an index that hold one of these bytes."""
+    files = [(p.relative_to(index).as_posix(), p.read_bytes()) for p in index.rglob("*") if p.is_file()]
+    return [name for name, data in files if any(needle in data for needle in needles)]
+
+
+def chunks_of(state: dict[str, Any]) -> set[tuple[bytes, bytes]]:
+    """(text, vector) of every chunk."""
+    return {(chunk.text.encode(), vector) for _, _, chunks in state.values() for _, chunk, vector in chunks}
+
+
+def answers(index: Path) -> Any:
+    """What the catalog holds; each chunk is found by its own vector and words, whatever became of what is derived."""
+    with closing(IndexReader(index, Store())) as reader, reader.catalog.snapshot() as generation:
+        ids = reader.catalog.chunk_ids(generation)
+        vectors, texts = reader.catalog.vectors_of(ids), reader.catalog.chunk_texts(ids)
+        for i, vector, text in zip(ids, vectors, texts, strict=True):
+            near = reader.dense(vector, 5, generation)
+            assert near[0][1] > 0.9999
+            assert any(j == i or s > 0.9999 for j, s in near), "not found by its own vector"
+            assert i in {j for j, _ in reader.lexical(text, 5, generation)}, "not found by its own words"
+        return [(f.path, f.outcome, f.reason, f.hash) for f in reader.catalog.files(generation)], ids, vectors.tobytes()
+
+
+def copy(source: Path, target: Path) -> None:
+    remove(target)
+    if source.is_dir():
         shutil.copytree(source, target)
+    elif source.exists():
+        shutil.copyfile(source, target)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def has_catalog(index: Path) -> bool:

@@ -244,6 +244,23 @@ def test_a_catalog_whose_maker_was_killed_at_once_is_made_again(tmp_path: Path) 
         assert catalog.generation == 0
 
 
+def test_a_catalog_whose_maker_was_killed_within_its_first_write_is_made_again(tmp_path: Path) -> None:
+    """The journal of that write is still there; a reader may not take the write back."""
+    file, killed = tmp_path / "catalog.sqlite3", tmp_path / "killed.sqlite3"
+    with closing(sqlite3.connect(killed, isolation_level=None)) as db:
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN")
+        db.execute("CREATE TABLE half (made)")
+        db.executemany("INSERT INTO half VALUES (zeroblob(5000))", [()] * 50)
+        shutil.copy(killed, file)
+        shutil.copy(f"{killed}-journal", f"{file}-journal")
+    with pytest.raises(IndexMissing, match="never finished"):
+        Catalog(file, readonly=True)
+    with closing(Catalog(file)) as catalog:
+        assert catalog.generation == 0
+    Catalog(file, readonly=True).close()
+
+
 def test_a_damaged_catalog_and_another_format_are_named(tmp_path: Path) -> None:
     (tmp_path / "x.sqlite3").write_bytes(b"not a database, whatever the suffix says" * 100)
     with pytest.raises(IndexDamaged, match=r"x\.sqlite3: the catalog can't be read"):

@@ -6,21 +6,19 @@ import contextlib
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from conftest import SOAK
 from fakes_embed import FakeEmbedder, index_state, open_rag
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import rag.sync
 from rag.build import Rag
@@ -244,6 +242,31 @@ def test_a_clock_set_back_and_files_from_the_future(rag: Rag, docs: Path) -> Non
         assert rag.sync().embedded == 1
         assert rag.sync().embedded == 0
         assert rag.search("from future past again")[0].text == text
+
+
+def test_a_clock_that_ran_ahead_hides_no_change(rag: Rag, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was looked at in 2029 isn't older than that look because it is 2026 again."""
+    path = docs / "a.txt"
+    path.write_text("Apples here.")
+    os.utime(path, ns=(10**18, 10**18))
+    with monkeypatch.context() as patch:
+        now = time.time_ns
+        patch.setattr(time, "time_ns", lambda: now() + 10**17)
+        rag.sync()
+    path.write_text("Melons here.")
+    os.utime(path, ns=(10**18, 10**18))
+    assert counts(rag.sync()) == {"num_updated": 1, "embedded": 1}
+
+
+@pytest.mark.parametrize("table", ["files", "contents"])
+def test_a_row_of_the_catalog_removed_by_hand(three: Rag, docs: Path, index: Path, table: str) -> None:
+    before = index_state(index)
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        assert database.execute(f"DELETE FROM {table} WHERE id = (SELECT min(id) FROM {table})").rowcount == 1
+    three.sync()
+    assert index_state(index) == before
+    assert sources(three) == {"a.txt", "b.txt", "c.txt"}
+    assert counts(three.sync()) == {"num_skipped": 3}
 
 
 def test_what_settled_files_cost(three: Rag, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -697,119 +720,3 @@ def test_watching_yields_at_once_and_then_each_burst(docs: Path) -> None:
     assert next(watching) == 1
     stop.set()
     assert next(watching, None) is None
-
-
-# ---- any history -----------------------------------------------------------------------------------------------------
-
-NAMES = st.sampled_from(["a.txt", "b.md", "c.txt", "sub/a.txt", "sub/d.md", "e.txt", "x.xyz"])
-SENTENCES = st.lists(
-    st.sampled_from(["Apples grow.", "Pears fall down in autumn.", "# Head", "日本語です。", "Plums, 12 of them!"]),
-    max_size=5,
-)
-
-
-class History(RuleBasedStateMachine):
-    """Any history of a folder, with crashes; a plain dict is what the index must hold after each sync."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = TemporaryDirectory()
-        self.docs, self.index = (Path(self.folder.name) / name for name in ("docs", "index"))
-        self.docs.mkdir()
-        self.texts: dict[str, str] = {}
-        self.clock = 10**18
-        self.embedder = FakeEmbedder()
-        self.rag = open_rag(self.docs, self.index, self.embedder)
-        self.synced = False
-
-    def teardown(self) -> None:
-        self.rag.close()
-        self.folder.cleanup()
-
-    @rule(name=NAMES, sentences=SENTENCES)
-    def write(self, name: str, sentences: list[str]) -> None:
-        path = self.docs / name
-        path.parent.mkdir(exist_ok=True)
-        self.texts[name] = "\n\n".join(sentences)
-        path.write_text(self.texts[name])
-        self.synced = False
-
-    @rule(name=NAMES, other=NAMES)
-    def move(self, name: str, other: str) -> None:
-        if name in self.texts and name != other:
-            (self.docs / other).parent.mkdir(exist_ok=True)
-            (self.docs / name).rename(self.docs / other)
-            self.texts[other] = self.texts.pop(name)
-            self.synced = False
-
-    @rule(name=NAMES, other=NAMES)
-    def copy(self, name: str, other: str) -> None:
-        if name in self.texts and name != other:
-            (self.docs / other).parent.mkdir(exist_ok=True)
-            shutil.copy2(self.docs / name, self.docs / other)
-            self.texts[other] = self.texts[name]
-            self.synced = False
-
-    @rule(name=NAMES)
-    def delete(self, name: str) -> None:
-        if self.texts.pop(name, None) is not None:
-            (self.docs / name).unlink()
-            self.synced = False
-
-    @rule(name=NAMES)
-    def touch(self, name: str) -> None:
-        if name in self.texts:
-            self.clock += 10**9
-            os.utime(self.docs / name, ns=(self.clock, self.clock))
-
-    @rule(batches=st.integers(0, 3), error=st.sampled_from([KeyboardInterrupt, RuntimeError]))
-    def crash(self, batches: int, error: type[BaseException]) -> None:
-        self.embedder.before_batch = stop_after(batches, error)
-        try:
-            self.rag.sync(allow_empty=True)
-        except (KeyboardInterrupt, RuntimeError):
-            self.synced = False
-        finally:
-            self.embedder.before_batch = lambda texts: None
-
-    @rule()
-    def lose_an_index(self) -> None:
-        self.rag.close()
-        self.rag._parts["embedder"] = self.embedder
-        for part in self.index.glob("generations/*/chroma"):
-            shutil.rmtree(part)
-
-    @precondition(lambda self: not self.synced)
-    @rule()
-    def sync(self) -> None:
-        self.embedder.embedded.clear()
-        report = self.rag.sync(allow_empty=True)
-        assert report.embedded == len(self.embedder.embedded) == len(set(self.embedder.embedded))
-        assert {f.path for f in report.files} == set(self.texts)
-        state = index_state(self.index)
-        assert set(state) == set(self.texts)
-        for path, (outcome, _, chunks) in state.items():
-            expected = "unsupported" if path.endswith(".xyz") else "indexed" if self.texts[path].strip() else "empty"
-            assert outcome == expected
-            source = self.rag.source(path) if expected == "indexed" else None
-            assert source is None or source.text.split() == self.texts[path].split()
-            for _, chunk, vector in chunks:
-                assert source is not None
-                assert chunk.span.cut(source.text) == chunk.text
-                assert self.embedder.query_vector(chunk.embedded_text).tobytes() == vector
-        assert report.chunks == self.rag.status()["chunks"]
-        again = self.rag.sync(allow_empty=True)
-        assert (again.embedded, again.generation) == (0, report.generation)
-        assert again.num_added == again.num_updated == again.num_moved == again.num_deleted == 0
-        self.synced = True
-
-    @invariant()
-    def what_is_published_is_whole(self) -> None:
-        if (self.index / "catalog.sqlite3").exists() and self.synced:
-            self.rag.search("apples pears")
-
-
-History.TestCase.settings = settings(
-    max_examples=400 if SOAK else 25, stateful_step_count=40 if SOAK else 15, deadline=None
-)
-TestHistory = History.TestCase

@@ -161,6 +161,10 @@ class Catalog:
                     found += 1
                     self.set_meta(format=found)
         except sqlite3.DatabaseError as error:
+            if readonly and error.sqlite_errorname == "SQLITE_READONLY_ROLLBACK":
+                # Its maker was killed before the file had a log: a writer takes that back, a reader can't.
+                self.close()
+                raise IndexMissing(f"the index at {file.parent} was never finished", "run `rag sync`") from None
             raise IndexDamaged(
                 f"{file}: the catalog can't be read: {error}",
                 "restore it from a copy, or delete the index folder and run `rag sync` to build it anew",
@@ -579,6 +583,8 @@ class Catalog:
         g = self.generation
         with self.transaction():
             gone = self._db.execute("DELETE FROM files WHERE removed <= ?", (g,)).rowcount
+            # Of contents whose row was removed by hand: their files are read again, and make the same chunks.
+            self._db.execute("DELETE FROM chunks WHERE content_id NOT IN (SELECT id FROM contents)")
             held = "SELECT content_id FROM files WHERE content_id IS NOT NULL"
             stray = self._db.execute(f"SELECT id FROM contents WHERE id NOT IN ({held})").fetchall()
             if not gone and not stray:

@@ -117,12 +117,14 @@ class IndexWriter:
         splitting: dict[str, Any],
         reindex: bool,
         spaces: Mapping[Space, dict[str, Any] | None] = NO_SPACES,
+        fills: bool = True,
     ) -> None:
         """Compare with what the index was made with; IndexMismatch names the differences unless `reindex`. What would
         stop the publishing stops the sync here, before its work: the stemmer's name, a server that doesn't answer.
 
         `spaces`: what pictures and recordings are embedded with, None: they aren't any more. Those left out stay as
-        they are."""
+        they are. `fills`: rows follow, which a kill would leave unfinished. Making the derived indexes anew leaves
+        nothing."""
         seen: dict[str, Any] = {space: as_stored(made) if made else None for space, made in spaces.items()}
         now: dict[str, Any] = {"embedding": as_stored(embedding), "splitting": as_stored(splitting), **seen}
         before = {name: self.catalog.meta(name) for name in now}
@@ -144,7 +146,8 @@ class IndexWriter:
                     self._server_differs = server.count() != len(self.catalog.chunk_ids(self.catalog.generation))
             except IndexMismatch:
                 self._server_unusable = True
-        self.catalog.set_meta(unfinished=True)
+        if fills:
+            self.catalog.set_meta(unfinished=True)
 
     @property
     def needs_publishing(self) -> bool:

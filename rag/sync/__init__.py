@@ -10,9 +10,9 @@ Every file ends in one outcome. Vectors are committed as they are made, files as
 seen before `publish`. Memory is bounded by two groups of chunks, whatever the folder's size.
 
 What counts as unchanged: the same size and modification time as when it was read, neither time of the inode near or
-after that reading, and the same settings. Anything else is hashed, and read again only when the hash differs. So a
-change that keeps size and modification time (`touch -r`, `cp -p`) is noticed too, by the inode's change time; where a
-file system doesn't keep one, such a change is missed until the size or the time differs.
+after that reading, which doesn't lie ahead, and the same settings. Anything else is hashed, and read again only when
+the hash differs. So a change that keeps size and modification time (`touch -r`, `cp -p`) is noticed too, by the inode's
+change time; where a file system doesn't keep one, such a change is missed until the size or the time differs.
 """
 
 from __future__ import annotations
@@ -279,6 +279,7 @@ class Sync:
         if row.hash is None or (row.size, row.mtime_ns) != (entry.size, entry.mtime_ns):
             return False
         settled = max(entry.mtime_ns, entry.ctime_ns) < row.seen_ns - CLOCK_GRAIN_NS
+        settled = settled and row.seen_ns <= time.time_ns()  # else the clock was wrong then, or is now
         return settled and self._is_current(row, self._key(row.hash, kind))
 
     def _is_current(self, row: FileRow, key: str) -> bool:
