@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +19,7 @@ from shell import METAL, RIVER, write
 from rag.build import Rag
 from rag.errors import IndexMissing, StoreError
 from rag.store import IndexWriter
-from rag.store.index import generation_folder
+from rag.store.index import generation_folder, seal
 from rag.types import Health
 
 
@@ -89,9 +93,10 @@ def test_each_derived_file_that_is_hurt_is_noticed_and_mended(
 def test_a_chunk_that_chroma_lost_is_noticed(synced: Rag, index: Path) -> None:
     from rag.store.vectors import open_embedded
 
-    here = generation_folder(index, synced.generation) / "chroma"
-    with closing(open_embedded(here, synced.embedder.dimension, synced.config.store)) as chroma:
+    here = generation_folder(index, synced.generation)
+    with closing(open_embedded(here / "chroma", synced.embedder.dimension, synced.config.store)) as chroma:
         chroma.remove(chroma.ids()[:1])
+    seal(here)
     assert found(synced.doctor())["dense index"] == "1 missing, 0 too many"
 
 
@@ -195,6 +200,29 @@ def test_what_was_deleted_is_gone_from_the_disk(rag: Rag, docs: Path, index: Pat
         assert other.doctor().ok
         assert other.search("heron")[0].source == "birds.md"
         assert other.sync().embedded == 0
+
+
+FOUND = b"\xaa" * 64  # glibc gives memory out filled with this, below
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc fills memory on request")
+@pytest.mark.parametrize("rows", [0, 3, 120])
+def test_no_file_of_an_index_holds_memory_as_it_was_found(rows: int, docs: Path, index: Path) -> None:
+    """What a deleted vector came back by: hnswlib writes room for 100 elements when it begins, uninitialised."""
+    for i in range(rows):
+        write(docs, **{f"{i}_txt": f"Number {i} has {i * i} apples."})
+    program = (
+        "import sys; from pathlib import Path; from fakes_embed import open_rag; index = Path(sys.argv[2])\n"
+        "with open_rag(Path(sys.argv[1]), index) as rag:\n"
+        "    for do in (lambda: rag.sync(allow_empty=True), rag.compact, lambda: rag.search('apples')): do()\n"
+        "with open_rag(Path(sys.argv[1]), index) as reader: reader.search('apples')\n"
+    )
+    filled = {"GLIBC_TUNABLES": "glibc.malloc.perturb=85", "MALLOC_PERTURB_": "85"}
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    subprocess.run(
+        [sys.executable, "-c", program, docs, index], env={**os.environ, **filled, "PYTHONPATH": path}, check=True
+    )
+    assert held(index, FOUND) == []
 
 
 def test_a_reader_that_holds_what_was_deleted_is_named(rag: Rag, docs: Path, index: Path) -> None:

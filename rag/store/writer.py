@@ -29,7 +29,7 @@ from rag.store.index import (
     texts_of,
 )
 from rag.store.lexical import Lexical
-from rag.store.vectors import VectorIndex, open_embedded, open_server
+from rag.store.vectors import VectorIndex, blank_unused, open_embedded, open_server
 
 REBUILD_SHARE = 0.3  # of rows removed since the last rebuild, above which copying would carry too much dead weight
 
@@ -218,7 +218,9 @@ class IndexWriter:
             vectors.remove(removed)
             for part in parts(added):
                 vectors.add(part, self.catalog.vectors_of(part))
-            return vectors.count()
+            count = vectors.count()
+        blank_unused(folder)
+        return count
 
     def _add_to_server(self, wanted: Sequence[int], anew: bool) -> None:
         """Rows go there before the generation is published and are seen only through the catalog."""
