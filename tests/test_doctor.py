@@ -19,7 +19,8 @@ from shell import METAL, RIVER, write
 from rag.build import Rag
 from rag.errors import IndexMissing, StoreError
 from rag.store import IndexWriter
-from rag.store.index import generation_folder, seal
+from rag.store.index import generation_folder
+from rag.store.seal import seal
 from rag.types import Health
 
 

@@ -27,8 +27,9 @@ from rag.errors import ConfigError, IndexDamaged, IndexLocked, IndexMismatch, In
 from rag.store import Catalog, IndexReader, IndexWriter
 from rag.store.analyze import Analyzer
 from rag.store.catalog import FORMAT
-from rag.store.index import SIZES, generation_folder, is_whole
+from rag.store.index import generation_folder
 from rag.store.lexical import Lexical
+from rag.store.seal import SIZES, is_whole
 from rag.store.vectors import _chromadb, exact_search, open_embedded
 from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Span
 

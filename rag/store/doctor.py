@@ -22,8 +22,9 @@ from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
-from rag.store.index import collection_name, differences, generation_folder, is_whole, parts
+from rag.store.index import collection_name, differences, generation_folder, parts
 from rag.store.lexical import Lexical
+from rag.store.seal import is_whole
 from rag.store.vectors import open_embedded, open_server
 from rag.types import Check, Health
 
@@ -138,7 +139,7 @@ def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store) -> Iterat
             if index is None:
                 raise StoreError("the Chroma server has lost the index", REBUILD)
         elif not is_whole(here, "chroma"):
-            yield Check("dense index", False, "a file is missing or shorter than it was: exact search answers", REBUILD)
+            yield Check("dense index", False, "a file is missing, cut short or altered: exact search answers", REBUILD)
             return
         else:
             shutil.copytree(here / "chroma", Path(copy) / "chroma")
@@ -162,7 +163,7 @@ def _own(vector: NDArray[np.float32]) -> float:
 
 def _lexical(here: Path, catalog: Catalog, ids: list[int]) -> Iterator[Check]:
     if not is_whole(here, "lexical"):
-        yield Check("lexical index", False, "a file is missing or shorter than it was: memory answers", REBUILD)
+        yield Check("lexical index", False, "a file is missing, cut short or altered: memory answers", REBUILD)
         return
     analyzer = Analyzer(catalog.meta("analyzer").partition(":")[2])
     with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:

@@ -14,14 +14,13 @@ from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
 from rag.store.index import (
     MEND,
-    SIZES,
     collection_name,
     compare_fingerprint,
     generation_folder,
-    is_whole,
     texts_of,
 )
 from rag.store.lexical import Lexical
+from rag.store.seal import SIZES, is_whole
 from rag.store.vectors import VectorIndex, exact_search, open_embedded, open_server
 
 if TYPE_CHECKING:

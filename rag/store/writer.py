@@ -18,17 +18,15 @@ from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
 from rag.store.index import (
     MEND,
-    SIZES,
     as_stored,
     collection_name,
     compare_fingerprint,
     generation_folder,
-    is_whole,
     parts,
-    seal,
     texts_of,
 )
 from rag.store.lexical import Lexical
+from rag.store.seal import SIZES, is_whole, seal
 from rag.store.vectors import VectorIndex, blank_unused, open_embedded, open_server
 
 REBUILD_SHARE = 0.3  # of rows removed since the last rebuild, above which copying would carry too much dead weight
@@ -188,7 +186,12 @@ class IndexWriter:
         catalog = self.catalog
         same = (catalog.meta("analyzer"), catalog.meta("kind")) == (self._analyzer.name, self._kind)
         same = same and catalog.meta("embedding") == self._staged["embedding"]  # a collection has one dimension
-        return not same or self._server_unusable or not is_whole(generation_folder(self.folder, catalog.generation))
+        return not same or self._server_unusable or not self._is_there
+
+    @property
+    def _is_there(self) -> bool:
+        """Not the checksums: a reader in this process may have the files open. They are looked at in the copy."""
+        return is_whole(generation_folder(self.folder, self.catalog.generation), quick=True)
 
     def _build(self, added: Sequence[int], removed: Sequence[int], total: int, anew: bool) -> None:
         """The next generation's folder, from nothing or from a copy of the last one. `total`: chunks it must hold."""
@@ -198,7 +201,10 @@ class IndexWriter:
             if anew:
                 target.mkdir(parents=True)
             else:
-                shutil.copytree(generation_folder(self.folder, self.catalog.generation), target)
+                before = generation_folder(self.folder, self.catalog.generation)
+                shutil.copytree(before, target)
+                if not is_whole(target):  # else damage would be carried on, and sealed
+                    raise IndexDamaged(f"{before}: a file was altered", MEND)
                 (target / SIZES).unlink()
             lexical = Lexical(target / "lexical", self._analyzer)
             lexical.change(removed, texts_of(self.catalog, added))
@@ -207,6 +213,8 @@ class IndexWriter:
                 counts.append(self._build_embedded(target / "chroma", added, removed))
             if counts != [total] * len(counts):
                 raise IndexDamaged(f"{target}: holds {counts} chunks of {total}", MEND)
+            for dense in target.glob("chroma*"):
+                blank_unused(dense)
             seal(target)
         except OSError as error:
             raise StoreError(f"{target}: {error}", "check the disk's free space and permissions") from error
@@ -218,9 +226,7 @@ class IndexWriter:
             vectors.remove(removed)
             for part in parts(added):
                 vectors.add(part, self.catalog.vectors_of(part))
-            count = vectors.count()
-        blank_unused(folder)
-        return count
+            return vectors.count()
 
     def _add_to_server(self, wanted: Sequence[int], anew: bool) -> None:
         """Rows go there before the generation is published and are seen only through the catalog."""
