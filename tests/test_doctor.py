@@ -17,11 +17,11 @@ from fakes_embed import FakeEmbedder, index_state, open_rag
 from shell import METAL, RIVER, write
 
 from rag.build import Rag
-from rag.errors import IndexMissing, StoreError
+from rag.errors import IndexDamaged, IndexMissing, StoreError
 from rag.store import IndexWriter
 from rag.store.index import generation_folder
 from rag.store.seal import seal
-from rag.types import Health
+from rag.types import Health, Outcome
 
 
 @pytest.fixture
@@ -132,6 +132,40 @@ def test_a_damaged_catalog_is_refused_page_by_page(synced: Rag, index: Path) -> 
     health = synced.doctor()
     assert not health.ok
     assert "catalog" in found(health)
+
+
+@pytest.mark.parametrize(
+    ("statement", "rows", "read_again"),
+    [
+        ("UPDATE vectors SET vector = ? WHERE key = (SELECT min(key) FROM vectors)", "1 of vectors", 0),
+        ("DELETE FROM vectors WHERE key = (SELECT min(key) FROM vectors)", "", 0),
+        ("UPDATE chunks SET text = 'X' || substr(text, 2) WHERE id = (SELECT min(id) FROM chunks)", "1 of chunks", 1),
+        ("UPDATE chunks SET line = line + 1 WHERE id = (SELECT min(id) FROM chunks)", "1 of chunks", 1),
+        ("UPDATE contents SET text = replace(text, 'heron', 'goose') WHERE text LIKE '%heron%'", "1 of contents", 1),
+    ],
+)
+def test_a_row_changed_into_another_that_could_be_is_made_anew(
+    synced: Rag, docs: Path, index: Path, embedder: FakeEmbedder, statement: str, rows: str, read_again: int
+) -> None:
+    """A finite vector, a text of the same length: nothing but a checksum can tell."""
+    before, embedded = index_state(index), len(embedder.embedded)
+    other = np.full(synced.embedder.dimension, 0.125, np.float32).tobytes()
+    synced.close()
+    change(index, statement, *([other] if "?" in statement else []))
+    with open_rag(docs, index, embedder) as rag:
+        wrong = found(rag.doctor())
+        assert rows in wrong["rows" if rows else "vectors"]
+        with pytest.raises(IndexDamaged, match=r"what was stored|isn't what its text says"):
+            rag.export(index.parent / "x.tar.zst")
+        for _ in range(2):  # once marked it stays so until a sync
+            with pytest.raises(IndexDamaged, match="are marked"):
+                rag.repair()
+        report = rag.sync()
+        assert report.embedded == 1 - read_again == len(embedder.embedded) - embedded
+        assert sum(f.outcome is Outcome.INDEXED for f in report.files) == read_again
+        assert rag.doctor().ok
+        assert index_state(index) == before
+        assert rag.sync().embedded == 0
 
 
 def test_old_generations_are_told(synced: Rag, index: Path) -> None:

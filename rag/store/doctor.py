@@ -22,6 +22,7 @@ from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
+from rag.store.damage import REPAIR, ways_out
 from rag.store.index import collection_name, differences, generation_folder, parts
 from rag.store.lexical import Lexical
 from rag.store.seal import is_whole
@@ -57,6 +58,7 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
         told = f"made with another embedding: {changed}" if changed else str(fingerprint["model"])
         checks.append(Check("embedding", not changed, told, "`rag sync --reindex`, or restore the setting"))
         checks += _guarded("chunks", lambda: _contents(catalog, generation), ANEW)
+        checks += _guarded("rows", lambda: iter([_sums(catalog)]), ANEW)
         checks += _guarded("vectors", lambda: iter([_vectors(catalog, ids)]), ANEW)
         here = generation_folder(folder, generation)
         checks += _guarded("dense index", lambda: _dense(here, catalog, ids, store))
@@ -87,7 +89,8 @@ def integrity(file: Path) -> Check:
             said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
     except sqlite3.DatabaseError as error:
         said = [str(error)]
-    return Check("catalog", said == ["ok"], "every page is whole" if said == ["ok"] else "; ".join(said), ANEW)
+    whole = said == ["ok"]
+    return Check("catalog", whole, "every page is whole" if whole else "; ".join(said), ways_out(file))
 
 
 def _contents(catalog: Catalog, generation: int) -> Iterator[Check]:
@@ -116,8 +119,15 @@ def _is_hidden(c: str) -> bool:
     return c > "\u00ad" and unicodedata.category(c) in {"Cf", "Co"} and c not in "\u200c\u200d"
 
 
+def _sums(catalog: Catalog) -> Check:
+    """Each text, chunk and vector against its checksum."""
+    wrong = {table: count for table, count in catalog.altered().items() if count}
+    told = ", ".join(f"{count:,} of {table}" for table, count in wrong.items())
+    return Check("rows", not wrong, f"not what was stored: {told}" if wrong else "each is what was stored", REPAIR)
+
+
 def _vectors(catalog: Catalog, ids: Sequence[int]) -> Check:
-    hint = "`rag sync --reindex` makes them anew"
+    hint = REPAIR
     wrong = 0
     try:
         for part in parts(ids):

@@ -18,6 +18,12 @@ def repair(folder: Path, store: Store) -> int:
     (of the catalog, from which nothing can be made) and StoreError (a sync that was stopped has to be finished first).
     """
     with _opened(folder, store) as writer:
+        vectors, texts = writer.catalog.mark_altered()
+        if vectors or texts:
+            raise IndexDamaged(
+                f"{writer.catalog.file}: {vectors} vectors and {texts} texts aren't what was stored, and are marked",
+                "run `rag sync`: it embeds those chunks again, reads those files again, and makes the rest anew",
+            )
         return _rebuilt(writer)
 
 

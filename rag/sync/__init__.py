@@ -133,6 +133,7 @@ class Sync:
         before = self.catalog.latest_files()
         self._gone = self._remove_deleted(before, entries)
         try:
+            rebuild = self._embed_again() or rebuild
             self._take(before, entries)
         except (KeyboardInterrupt, Cancelled):
             self._stop.set()
@@ -263,6 +264,15 @@ class Sync:
 
     def _key(self, file_hash: str, kind: str) -> str:
         return hashlib.blake2b(f"{file_hash} {kind} {self._settings}".encode(), digest_size=16).hexdigest()
+
+    def _embed_again(self) -> bool:
+        """What `rag doctor --repair` found altered; whether there was any."""
+        marked = self.catalog.marked_vectors()
+        for part in _slices(sorted(marked.items())):
+            self._check_stop()
+            self.catalog.replace_vectors([k for k, _ in part], self.embedder.passage_vectors([t for _, t in part]))
+            self._done["embedded"] += len(part)
+        return bool(marked)
 
     # ---- writing ------------------------------------------------------------------------------------------
 
