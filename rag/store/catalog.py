@@ -123,16 +123,20 @@ class ChunkRow:
 class Catalog:
     """One connection, shared by threads under a lock. `readonly` connections never create or change anything."""
 
-    def __init__(self, file: Path, readonly: bool = False) -> None:
-        """Raises IndexMissing, IndexMismatch, IndexDamaged and StoreError. Looked at here is what costs nothing: that
+    def __init__(self, file: Path, readonly: bool = False, still: bool = False) -> None:
+        """`still`: a file that nobody writes meanwhile; nothing is put beside it.
+
+        Raises IndexMissing, IndexMismatch, IndexDamaged and StoreError. Looked at here is what costs nothing: that
         it is a database, as long as it says, of our format, with our tables. `rag doctor` reads all of it."""
         self.file = file
         self._lock = threading.RLock()
         self._process = SameProcess()
-        if file.is_dir():
-            raise damaged(file, "it is a folder")
+        for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+            if file.with_name(name).is_dir():
+                raise damaged(file, f"{name} is a folder")
         with clear_errors(file):
-            uri = f"{file.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+            mode = "immutable=1" if still else f"mode={'ro' if readonly else 'rwc'}"
+            uri = f"{file.resolve().as_uri()}?{mode}"
             self._db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=10)
         try:
             with clear_errors(file):
@@ -548,6 +552,11 @@ class Catalog:
             self._db.execute("VACUUM")
             busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
+
+    def copy_to(self, file: Path) -> None:
+        """A whole new file without what was deleted."""
+        with self._reading():
+            self._db.execute("VACUUM INTO ?", (str(file),))
 
     # ---- what isn't what was stored -----------------------------------------------------------------------
 

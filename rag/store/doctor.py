@@ -22,7 +22,8 @@ from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
-from rag.store.damage import REPAIR, ways_out
+from rag.store.copies import is_good
+from rag.store.damage import REPAIR, newest_copy, ways_out
 from rag.store.index import collection_name, differences, generation_folder, parts
 from rag.store.lexical import Lexical
 from rag.store.seal import is_whole
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 SAMPLE = 100  # chunks that are looked for by their own vector and words
 REBUILD = "`rag doctor --repair` makes it anew from the catalog"
 ANEW = "restore it from a copy or `rag import`, or delete the index folder and run `rag sync`"
-KNOWN = frozenset({"catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm", "generations", "writer.lock",
-                   "writer.json"})  # fmt: skip
+KNOWN = frozenset({"catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm", "catalog.sqlite3.damaged", "copies",
+                   "generations", "writer.lock", "writer.json"})  # fmt: skip
 
 
 def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
@@ -63,6 +64,7 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
         here = generation_folder(folder, generation)
         checks += _guarded("dense index", lambda: _dense(here, catalog, ids, store))
         checks += _guarded("lexical index", lambda: _lexical(here, catalog, ids))
+        checks += _guarded("catalog's copy", lambda: iter([_copy(folder, generation, store)]))
         checks += [_orphans(folder, generation), _disk(folder, store)]
     return Health(tuple(checks))
 
@@ -214,6 +216,15 @@ def _orphans(folder: Path, generation: int) -> Check:
     found = sorted(strange) + sorted(older)
     told = f"nobody uses {_some(found)}" if found else "nothing that nobody uses"
     return Check("index folder", not older, told, "the next `rag sync` removes old generations")
+
+
+def _copy(folder: Path, generation: int, store: Store) -> Check:
+    name, found = "catalog's copy", newest_copy(folder)
+    if found is None:
+        return Check(name, True, "none yet" if store.copies else "none is kept (store.copies)")
+    told = f"of generation {found.stem.removeprefix('catalog-')}; the catalog is at {generation}"
+    good = is_good(found)
+    return Check(name, good, told if good else f"damaged, {told}", "`rag doctor --repair` makes another")
 
 
 def _disk(folder: Path, store: Store) -> Check:

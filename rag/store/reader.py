@@ -12,6 +12,7 @@ from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
+from rag.store.damage import SameProcess
 from rag.store.index import (
     MEND,
     collection_name,
@@ -47,9 +48,12 @@ class IndexReader:
             raise
         self._fingerprint = fingerprint
         self._lock = threading.RLock()
+        self._process = SameProcess()
         self._opened: dict[str, tuple[int, Any]] = {}
 
     def close(self) -> None:
+        if not self._process:  # a fork must touch neither Chroma nor a lock that another thread may have held
+            return
         with self._lock:
             self._drop("vectors")
             self._opened.clear()
@@ -156,6 +160,7 @@ class IndexReader:
             held[1].close()
 
     def _open(self, name: str, generation: int, make: Callable[[int], Any]) -> Any:
+        self._process.check()
         with self._lock:
             held = self._opened.get(name)
             if held is None or held[0] != generation:

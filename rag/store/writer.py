@@ -16,6 +16,8 @@ from rag.config import Store
 from rag.errors import IndexDamaged, IndexLocked, IndexMismatch, StoreError
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
+from rag.store.copies import keep_copy
+from rag.store.damage import SameProcess
 from rag.store.index import (
     MEND,
     as_stored,
@@ -38,14 +40,11 @@ class IndexWriter:
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder, self.store = folder, store
         self._server_differs = self._server_unusable = False
+        self._process = SameProcess()
 
     def __enter__(self) -> IndexWriter:
         self._check_disk()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise self._unwritable(error) from None
-        self._file_lock = self._take_lock()
+        self.lock()
         catalog = None
         try:
             catalog = self.catalog = Catalog(self.folder / "catalog.sqlite3")
@@ -56,13 +55,15 @@ class IndexWriter:
         except BaseException:
             if catalog is not None:
                 catalog.close()
-            self._give_lock_back()
+            self.unlock()
             raise
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if not self._process:  # in a fork, giving the lock back would take it from the parent
+            return
         self.catalog.close()
-        self._give_lock_back()
+        self.unlock()
 
     def _check_disk(self) -> None:
         """Before anything is written, the folder itself included."""
@@ -77,9 +78,14 @@ class IndexWriter:
     def _unwritable(self, error: OSError) -> StoreError:
         return StoreError(f"{self.folder}: can't be written: {error}", "choose another folder with store.path")
 
-    def _take_lock(self) -> Any:
+    def lock(self) -> None:
+        """Take the writer's lock, without opening anything. Raises IndexLocked, StoreError."""
         from filelock import FileLock, Timeout
 
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise self._unwritable(error) from None
         lock = FileLock(self.folder / "writer.lock")
         try:
             lock.acquire(timeout=0)
@@ -93,9 +99,9 @@ class IndexWriter:
         except OSError as error:
             lock.release()
             raise self._unwritable(error) from None
-        return lock
+        self._file_lock = lock
 
-    def _give_lock_back(self) -> None:
+    def unlock(self) -> None:
         with contextlib.suppress(OSError):
             (self.folder / "writer.json").unlink(missing_ok=True)
         self._file_lock.release()
@@ -134,6 +140,10 @@ class IndexWriter:
 
     def finish_unchanged(self) -> None:
         self.catalog.set_meta(unfinished=False)
+
+    def keep_copy(self, at_once: bool = False) -> None:
+        """Of the catalog as published, if one is due (copies.py)."""
+        keep_copy(self.catalog, self.store, at_once)
 
     def publish(self, rebuild: bool = False, finished: bool = True) -> int:
         """Build the next generation's derived indexes and make it the current one. Returns its number.

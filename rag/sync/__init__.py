@@ -149,6 +149,7 @@ class Sync:
             self.writer.publish(rebuild)
         else:
             self.writer.finish_unchanged()
+        self.writer.keep_copy()
         report = self._report(time.perf_counter() - start)
         self._tell({"event": "done", "seconds": round(report.seconds, 3), "generation": report.generation})
         return report
