@@ -16,7 +16,7 @@ from typing import Any
 from fakes_embed import FakeEmbedder, index_state, open_rag
 
 from rag.build import Rag
-from rag.errors import IndexDamaged, IndexMissing, StoreError
+from rag.errors import IndexDamaged, StoreError
 
 QUESTIONS = ("apples of number 7", "what the river holds", "copper", "number 31")
 BLOCK = 512
@@ -100,6 +100,8 @@ class Damage:
             self.truth = found_by(rag)
         self.state = index_state(self.whole)
 
+    catalog = "catalog.sqlite3"
+
     def files(self) -> list[str]:
         return sorted(p.relative_to(self.whole).as_posix() for p in self.whole.rglob("*") if p.is_file())
 
@@ -144,8 +146,6 @@ class Damage:
                 return "made anew"
             if "--from-copy" not in error.hint:
                 raise
-        except IndexMissing:  # the catalog itself was deleted
-            pass
         rag.repair(from_copy=True)
         rag.sync()
         return "copied back"
@@ -154,7 +154,7 @@ class Damage:
 def found_by(rag: Rag) -> list[Any] | None:
     """None: refused, with what to do."""
     try:
-        return [[(p.source, p.span, p.text, round(p.score, 6)) for p in rag.search(question)] for question in QUESTIONS]
+        return [[(p.source, p.span, p.text, round(p.score, 4)) for p in rag.search(question)] for question in QUESTIONS]
     except StoreError as error:
         return None if error.hint else [error]
 

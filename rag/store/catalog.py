@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError
-from rag.store.damage import MARKED, REPAIR, SameProcess, checksum, clear_errors, damaged
+from rag.store.damage import MARKED, REPAIR, SameProcess, checksum, clear_errors, copies, damaged
 from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Span
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ CREATE TABLE server_rows (chunk_id INTEGER PRIMARY KEY, present INTEGER NOT NULL
 """
 
 _SUMS = {  # of which values a row's sum is. A chunk's key is made of others, and repair changes it
-    "contents": "kind, title, text, pages, headings, metadata, warnings, times",
-    "chunks": 'start, "end", page, line, headings, prefix, text, seconds, vector_key',
+    "contents": "id, kind, title, text, pages, headings, metadata, warnings, times",
+    "chunks": 'id, content_id, start, "end", page, line, headings, prefix, text, seconds, vector_key',
     "vectors": "key, vector",
 }
-_CHUNK = f"id, key, content_id, {_SUMS['chunks']}, sum"
+_CHUNK = f"{_SUMS['chunks']}, key, sum"
 
 _UPGRADES = {  # from an older format to the next: columns are only ever added, so nothing is read or embedded again
     1: (
@@ -166,6 +166,8 @@ class Catalog:
             self._db.execute("PRAGMA foreign_keys = ON")
         self._db.execute("PRAGMA cache_size = -32000")
         if not self._has_tables():  # a new file, or one whose maker was killed before it had any
+            if copies(self.file.parent):
+                raise damaged(self.file, "it is empty")  # a sync would fill it, and embed everything again
             if readonly:
                 raise IndexMissing(f"the index at {self.file.parent} was never finished", "run `rag sync`")
             with self.transaction():
@@ -342,20 +344,21 @@ class Catalog:
                 json.dumps(source.warnings),
                 json.dumps([(c.start, c.seconds) for c in source.times]),
             )
-            content_id = int(self._insert("contents", {"key": key}, values))
+            columns = "kind, title, text, pages, headings, metadata, warnings, times, key"
+            content_id = self._insert("contents", columns, (*values, key))
+            columns = 'start, "end", page, line, headings, prefix, text, seconds, vector_key, key, content_id'
             for c, chunk_key, vector_key in zip(chunks, chunk_keys, vector_keys, strict=True):
                 place = c.location
-                seconds = None if place.seconds is None else float(place.seconds)
-                values = (c.span.start, c.span.end, place.page, place.line, json.dumps(place.headings), c.prefix,
-                          c.text, seconds, vector_key)  # fmt: skip
-                self._insert("chunks", {"key": chunk_key, "content_id": content_id}, values)
+                self._insert("chunks", columns, (
+                    c.span.start, c.span.end, place.page, place.line, json.dumps(place.headings), c.prefix, c.text,
+                    place.seconds, vector_key, chunk_key, content_id,
+                ))  # fmt: skip
+            for table, column in (("contents", "id"), ("chunks", "content_id")):
+                self._db.execute(f"UPDATE {table} SET sum = checksum({_SUMS[table]}) WHERE {column} = ?", (content_id,))
             return content_id
 
-    def _insert(self, table: str, more: dict[str, Any], values: tuple[Any, ...]) -> int:
-        """A row with the sum of its `values`; its number."""
-        columns = ", ".join((*more, _SUMS[table], "sum"))
-        marks = ", ".join("?" * (len(more) + len(values) + 1))
-        row = (*more.values(), *values, checksum(*values))
+    def _insert(self, table: str, columns: str, row: tuple[Any, ...]) -> int:
+        marks = ", ".join("?" * len(row))
         return self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row).lastrowid or 0
 
     def missing_vectors(self, keys: Sequence[bytes]) -> set[bytes]:
@@ -442,8 +445,8 @@ class Catalog:
             return [self._chunk_row(r) for r in self._db.execute(query, (content_id,))]
 
     def _chunk_row(self, row: tuple[Any, ...]) -> ChunkRow:
-        chunk_id, key, content_id, start, end, page, line, headings, prefix, text, seconds, _, total = row
-        if checksum(*row[3:-1]) != total:
+        chunk_id, content_id, start, end, page, line, headings, prefix, text, seconds, _, key, total = row
+        if checksum(*row[:-2]) != total:
             raise self._altered(f"chunk {chunk_id}")
         location = Location(page, line, tuple(json.loads(headings)), seconds)
         return ChunkRow(chunk_id, key, content_id, Chunk(text, Span(start, end), location, prefix))
@@ -496,7 +499,7 @@ class Catalog:
             *values, total = row
             if checksum(*values) != total:
                 raise self._altered(f"the text of {path}")
-            kind, title, text, pages, headings, metadata, warnings, times = values
+            _, kind, title, text, pages, headings, metadata, warnings, times = values
             return Source(
                 path, text, kind, title, tuple(json.loads(pages)), tuple(Heading(*h) for h in json.loads(headings)),
                 json.loads(metadata), tuple(json.loads(warnings)), tuple(Cue(*c) for c in json.loads(times)),
@@ -559,6 +562,23 @@ class Catalog:
             self._db.execute("VACUUM INTO ?", (str(file),))
 
     # ---- what isn't what was stored -----------------------------------------------------------------------
+
+    def census(self, generation: int) -> int:
+        """A checksum of what `generation` sees, by the ways that a search goes: its chunks' ids, its files and the
+        texts they share. Kept when it is published, so rows that a flipped bit hides are missed."""
+        joined = f"files f ON f.content_id = c.id WHERE {_SEEN}"
+        with self._reading():
+            chunks = np.asarray(self.chunk_ids(generation), np.int64).tobytes()
+            query = f"SELECT c.id, c.kind, c.title, f.path FROM contents c CROSS JOIN {joined} ORDER BY c.id, f.path"
+            texts = self._db.execute(query, {"g": generation}).fetchall()
+            query = f"SELECT f.path, f.outcome, f.content_id FROM files f WHERE {_SEEN} ORDER BY f.path"
+            return checksum(chunks, repr(texts), repr(self._db.execute(query, {"g": generation}).fetchall()))
+
+    def check_census(self, generation: int) -> None:
+        """Raises IndexDamaged where the published `generation` doesn't see what it saw when it was published."""
+        kept = self.meta("census")
+        if kept is not None and generation == self.generation and kept != self.census(generation):
+            raise damaged(self.file, "files or chunks that it held are missing, or others")
 
     def altered(self) -> dict[str, int]:
         """How many rows of each table aren't what their sum says, but for texts that were read anew since. Reads all

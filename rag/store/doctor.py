@@ -23,7 +23,7 @@ from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
 from rag.store.copies import is_good
-from rag.store.damage import REPAIR, newest_copy, ways_out
+from rag.store.damage import REPAIR, copies, newest_copy, ways_out
 from rag.store.index import collection_name, differences, generation_folder, parts
 from rag.store.lexical import Lexical
 from rag.store.seal import is_whole
@@ -46,7 +46,7 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
     """Every check there is, reading only. Raises IndexMissing, and IndexDamaged or IndexMismatch when the catalog can't
     be opened at all."""
     file = folder / "catalog.sqlite3"
-    if not file.is_file():
+    if not file.exists() and not copies(folder):
         raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
     checks = [integrity(file)]
     if not checks[0].ok:
@@ -123,6 +123,7 @@ def _is_hidden(c: str) -> bool:
 
 def _sums(catalog: Catalog) -> Check:
     """Each text, chunk and vector against its checksum."""
+    catalog.check_census(catalog.generation)
     wrong = {table: count for table, count in catalog.altered().items() if count}
     told = ", ".join(f"{count:,} of {table}" for table, count in wrong.items())
     return Check("rows", not wrong, f"not what was stored: {told}" if wrong else "each is what was stored", REPAIR)

@@ -12,7 +12,7 @@ from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
-from rag.store.damage import SameProcess
+from rag.store.damage import SameProcess, copies, damaged
 from rag.store.index import (
     MEND,
     collection_name,
@@ -35,7 +35,9 @@ class IndexReader:
     def __init__(self, folder: Path, store: Store, fingerprint: dict[str, Any] | None = None) -> None:
         """With `fingerprint`, an index made with another embedding is refused (IndexMismatch)."""
         self.folder, self.store = folder, store
-        if not (folder / "catalog.sqlite3").is_file():
+        if not (folder / "catalog.sqlite3").exists():
+            if copies(folder):
+                raise damaged(folder / "catalog.sqlite3", "it is gone")
             raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
         self.catalog = Catalog(folder / "catalog.sqlite3", readonly=True)
         try:
@@ -49,6 +51,7 @@ class IndexReader:
         self._fingerprint = fingerprint
         self._lock = threading.RLock()
         self._process = SameProcess()
+        self._counted = 0  # the last generation whose census was taken
         self._opened: dict[str, tuple[int, Any]] = {}
 
     def close(self) -> None:
@@ -166,6 +169,9 @@ class IndexReader:
             if held is None or held[0] != generation:
                 if self._fingerprint is not None:  # another process may have re-indexed with another model
                     compare_fingerprint(self.catalog.meta("embedding"), self._fingerprint, self.folder)
+                if self._counted != generation:
+                    self.catalog.check_census(generation)
+                    self._counted = generation
                 made = make(generation)
                 self._drop(name)
                 self._opened[name] = held = (generation, made)

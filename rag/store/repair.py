@@ -8,7 +8,7 @@ from pathlib import Path
 from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing, StoreError
 from rag.store.copies import drop_copies, restore
-from rag.store.damage import ROOM
+from rag.store.damage import ROOM, copies
 from rag.store.doctor import integrity
 from rag.store.index import generation_folder
 from rag.store.writer import IndexWriter
@@ -79,7 +79,7 @@ def compact(folder: Path, store: Store) -> tuple[int, int]:
 
 
 def _opened(folder: Path, store: Store) -> IndexWriter:
-    if not (folder / "catalog.sqlite3").is_file():
+    if not (folder / "catalog.sqlite3").exists() and not copies(folder):
         raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
     if not (catalog := integrity(folder / "catalog.sqlite3")).ok:
         raise IndexDamaged(f"{folder / 'catalog.sqlite3'}: {catalog.told}", catalog.hint)

@@ -136,7 +136,9 @@ class IndexWriter:
     def needs_publishing(self) -> bool:
         """Whether a generation would differ from the published one, or its derived indexes must be made anew."""
         changed = any(self.catalog.meta(k) != v for k, v in self._staged.items())
-        return changed or self.catalog.has_unpublished() or self._must_rebuild() or self._server_differs
+        if changed or self.catalog.has_unpublished() or self._must_rebuild() or self._server_differs:
+            return True
+        return bool(self.catalog.meta("census") != self.catalog.census(self.catalog.generation))
 
     def finish_unchanged(self) -> None:
         self.catalog.set_meta(unfinished=False)
@@ -169,6 +171,7 @@ class IndexWriter:
         catalog.set_meta(
             **self._staged,
             generation=generation,
+            census=catalog.census(generation),
             analyzer=self._analyzer.name,
             dead_rows=dead,
             kind=self._kind,
