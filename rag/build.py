@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from rag.config import Config, load_config
 from rag.errors import ConfigError, DocumentError, IndexMissing, QueryError
 from rag.store import IndexReader, IndexWriter, index_folder
+from rag.store.damage import SameProcess
 from rag.types import (
     Answer,
     ArchiveReport,
@@ -70,6 +71,7 @@ class Rag:
         self._llm = llm
         self._lock = threading.RLock()
         self._parts: dict[str, Any] = {}
+        self._process = SameProcess()
 
     @classmethod
     def open(
@@ -100,7 +102,10 @@ class Rag:
         self.close()
 
     def close(self) -> None:
-        """Give back threads, files and models. Calling it again does nothing."""
+        """Give back threads, files and models. Calling it again does nothing; nor does a fork's call, they are its
+        parent's."""
+        if not self._process:
+            return
         with self._lock:
             for name in ("reader", "any_reader", "embedder", "image_embedder", "audio_embedder", "transcriber"):
                 if part := self._parts.pop(name, None):
@@ -146,10 +151,23 @@ class Rag:
 
         return examine(self.index_folder, self.config.store, self.embedder.fingerprint)
 
-    def repair(self) -> int:
-        """Make the derived indexes anew from the catalog, reading no document; the new generation's number."""
-        from rag.store.repair import repair
+    def repair(self, *, from_copy: bool = False) -> int:
+        """Make the derived indexes anew from the catalog, reading no document; the new generation's number.
 
+        `from_copy`: the catalog is damaged, and its last good copy takes its place. The next sync does again what was
+        synced since. Close other programs that read the index first.
+        """
+        from rag.store.repair import repair, restore_copy
+
+        if from_copy:
+            with self._lock:  # what is open is of the damaged one
+                for name in ("reader", "any_reader"):
+                    if part := self._parts.pop(name, None):
+                        part.close()
+                for name in ("retriever", "answerer"):
+                    self._parts.pop(name, None)
+            restore_copy(self.index_folder, self.config.store)
+            return int(self.status()["generation"])
         return repair(self.index_folder, self.config.store)
 
     def compact(self) -> tuple[int, int]:
@@ -592,6 +610,10 @@ class Rag:
     # ---- parts --------------------------------------------------------------------------------------------
 
     def _part(self, name: str, make: Any) -> Any:
+        if not self._process:
+            if self._parts:
+                self._process.check()
+            self._lock, self._process = threading.RLock(), SameProcess()  # nothing was opened before the fork
         with self._lock:
             if name not in self._parts:
                 self._parts[name] = make()

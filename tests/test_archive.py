@@ -496,10 +496,13 @@ def test_a_catalog_that_contradicts_itself_is_not_carried_on(synced: Rag, tmp_pa
     file = synced.index_folder / "catalog.sqlite3"
     kept = file.read_bytes()
     for change, match in (
-        ("UPDATE chunks SET text = 'other' WHERE id = 2", "isn't what its text says"),
-        ("UPDATE chunks SET start = start + 1 WHERE id = 2", "isn't what its text says"),
+        ("UPDATE chunks SET text = 'other' WHERE id = 2", "chunk 2 isn't what was stored"),
+        ("UPDATE chunks SET start = start + 1 WHERE id = 2", "chunk 2 isn't what was stored"),
         ("UPDATE chunks SET vector_key = (SELECT vector_key FROM chunks WHERE id = 1) WHERE id = 2", "isn't what"),
-        ("UPDATE vectors SET vector = x'00' WHERE key = (SELECT min(key) FROM vectors)", "isn't 32 numbers long"),
+        (
+            "UPDATE vectors SET vector = x'00' WHERE key = (SELECT min(key) FROM vectors)",
+            "a vector isn't what was stored",
+        ),
         ("DELETE FROM vectors WHERE key = (SELECT min(key) FROM vectors)", "vectors are missing"),
     ):
         file.write_bytes(kept)

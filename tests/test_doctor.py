@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +17,11 @@ from fakes_embed import FakeEmbedder, index_state, open_rag
 from shell import METAL, RIVER, write
 
 from rag.build import Rag
-from rag.errors import IndexMissing, StoreError
+from rag.errors import IndexDamaged, IndexMissing, StoreError
 from rag.store import IndexWriter
 from rag.store.index import generation_folder
-from rag.types import Health
+from rag.store.seal import seal
+from rag.types import Health, Outcome
 
 
 @pytest.fixture
@@ -89,9 +94,10 @@ def test_each_derived_file_that_is_hurt_is_noticed_and_mended(
 def test_a_chunk_that_chroma_lost_is_noticed(synced: Rag, index: Path) -> None:
     from rag.store.vectors import open_embedded
 
-    here = generation_folder(index, synced.generation) / "chroma"
-    with closing(open_embedded(here, synced.embedder.dimension, synced.config.store)) as chroma:
+    here = generation_folder(index, synced.generation)
+    with closing(open_embedded(here / "chroma", synced.embedder.dimension, synced.config.store)) as chroma:
         chroma.remove(chroma.ids()[:1])
+    seal(here)
     assert found(synced.doctor())["dense index"] == "1 missing, 0 too many"
 
 
@@ -126,6 +132,40 @@ def test_a_damaged_catalog_is_refused_page_by_page(synced: Rag, index: Path) -> 
     health = synced.doctor()
     assert not health.ok
     assert "catalog" in found(health)
+
+
+@pytest.mark.parametrize(
+    ("statement", "rows", "read_again"),
+    [
+        ("UPDATE vectors SET vector = ? WHERE key = (SELECT min(key) FROM vectors)", "1 of vectors", 0),
+        ("DELETE FROM vectors WHERE key = (SELECT min(key) FROM vectors)", "", 0),
+        ("UPDATE chunks SET text = 'X' || substr(text, 2) WHERE id = (SELECT min(id) FROM chunks)", "1 of chunks", 1),
+        ("UPDATE chunks SET line = line + 1 WHERE id = (SELECT min(id) FROM chunks)", "1 of chunks", 1),
+        ("UPDATE contents SET text = replace(text, 'heron', 'goose') WHERE text LIKE '%heron%'", "1 of contents", 1),
+    ],
+)
+def test_a_row_changed_into_another_that_could_be_is_made_anew(
+    synced: Rag, docs: Path, index: Path, embedder: FakeEmbedder, statement: str, rows: str, read_again: int
+) -> None:
+    """A finite vector, a text of the same length: nothing but a checksum can tell."""
+    before, embedded = index_state(index), len(embedder.embedded)
+    other = np.full(synced.embedder.dimension, 0.125, np.float32).tobytes()
+    synced.close()
+    change(index, statement, *([other] if "?" in statement else []))
+    with open_rag(docs, index, embedder) as rag:
+        wrong = found(rag.doctor())
+        assert rows in wrong["rows" if rows else "vectors"]
+        with pytest.raises(IndexDamaged, match=r"what was stored|isn't what its text says"):
+            rag.export(index.parent / "x.tar.zst")
+        for _ in range(2):  # once marked it stays so until a sync
+            with pytest.raises(IndexDamaged, match="are marked"):
+                rag.repair()
+        report = rag.sync()
+        assert report.embedded == 1 - read_again == len(embedder.embedded) - embedded
+        assert sum(f.outcome is Outcome.INDEXED for f in report.files) == read_again
+        assert rag.doctor().ok
+        assert index_state(index) == before
+        assert rag.sync().embedded == 0
 
 
 def test_old_generations_are_told(synced: Rag, index: Path) -> None:
@@ -195,6 +235,29 @@ def test_what_was_deleted_is_gone_from_the_disk(rag: Rag, docs: Path, index: Pat
         assert other.doctor().ok
         assert other.search("heron")[0].source == "birds.md"
         assert other.sync().embedded == 0
+
+
+FOUND = b"\xaa" * 64  # glibc gives memory out filled with this, below
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc fills memory on request")
+@pytest.mark.parametrize("rows", [0, 3, 120])
+def test_no_file_of_an_index_holds_memory_as_it_was_found(rows: int, docs: Path, index: Path) -> None:
+    """What a deleted vector came back by: hnswlib writes room for 100 elements when it begins, uninitialised."""
+    for i in range(rows):
+        write(docs, **{f"{i}_txt": f"Number {i} has {i * i} apples."})
+    program = (
+        "import sys; from pathlib import Path; from fakes_embed import open_rag; index = Path(sys.argv[2])\n"
+        "with open_rag(Path(sys.argv[1]), index) as rag:\n"
+        "    for do in (lambda: rag.sync(allow_empty=True), rag.compact, lambda: rag.search('apples')): do()\n"
+        "with open_rag(Path(sys.argv[1]), index) as reader: reader.search('apples')\n"
+    )
+    filled = {"GLIBC_TUNABLES": "glibc.malloc.perturb=85", "MALLOC_PERTURB_": "85"}
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    subprocess.run(
+        [sys.executable, "-c", program, docs, index], env={**os.environ, **filled, "PYTHONPATH": path}, check=True
+    )
+    assert held(index, FOUND) == []
 
 
 def test_a_reader_that_holds_what_was_deleted_is_named(rag: Rag, docs: Path, index: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -27,8 +30,9 @@ from rag.errors import ConfigError, IndexDamaged, IndexLocked, IndexMismatch, In
 from rag.store import Catalog, IndexReader, IndexWriter
 from rag.store.analyze import Analyzer
 from rag.store.catalog import FORMAT
-from rag.store.index import SIZES, generation_folder, is_whole
+from rag.store.index import generation_folder
 from rag.store.lexical import Lexical
+from rag.store.seal import SIZES, is_whole
 from rag.store.vectors import _chromadb, exact_search, open_embedded
 from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Span
 
@@ -278,6 +282,9 @@ def test_a_catalog_of_format_1_is_brought_up_to_date_by_its_writer(tmp_path: Pat
         catalog.put_vectors([b"v"], np.ones((1, 4), np.float32))
         content = catalog.put_content("k", Source("a.txt", "One.", "text"), [chunk], ["1x"], [b"v"])
     with closing(sqlite3.connect(file)) as db:  # as format 1 was
+        db.execute("DROP INDEX vectors_marked")
+        for table in ("contents", "chunks", "vectors"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN sum")
         db.execute("ALTER TABLE contents DROP COLUMN times")
         db.execute("ALTER TABLE chunks DROP COLUMN seconds")
         db.execute("DROP TABLE media")
@@ -290,6 +297,7 @@ def test_a_catalog_of_format_1_is_brought_up_to_date_by_its_writer(tmp_path: Pat
         with closing(Catalog(file)) as catalog:
             assert catalog.source(content, "a.txt") == Source("a.txt", "One.", "text")
             assert catalog.chunks_of(content)[0].chunk == chunk
+            assert catalog.altered() == {"contents": 0, "chunks": 0, "vectors": 0}
     with closing(Catalog(file, readonly=True)) as catalog:
         assert catalog.meta("format") == FORMAT
 
@@ -732,6 +740,63 @@ def test_the_second_writer_is_refused_at_once_and_a_killed_one_leaves_no_lock(in
     with IndexWriter(index, Store()) as writer:
         assert writer.catalog.generation == 0
     assert not (index / "writer.json").exists()
+
+
+def in_fork(do: Callable[[], object]) -> str:
+    """What it says in a fork of this process, which must end within 10 s."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(tell, str(do()).encode())
+        except StoreError as error:
+            os.write(tell, f"refused: {error}".encode())
+        finally:
+            os._exit(0)
+    os.close(tell)
+    with os.fdopen(told, "rb") as stream:
+        ready = select.select([stream], [], [], 10)[0]
+        if not ready:
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        assert ready, "the fork hangs"
+        return stream.read().decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking beside threads: the point
+def test_a_fork_is_refused_and_leaves_its_parent_what_it_holds(docs: Path, rag: Rag, make_rag: Make) -> None:
+    (docs / "a.txt").write_text("Apples and pears.")
+    rag.sync()
+    rag.search("apples")
+    held, asked = threading.Event(), threading.Event()
+
+    def hold() -> None:  # as another thread may at any time
+        with rag._lock, rag.reader._lock, rag.reader.catalog._lock:
+            held.set()
+            asked.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    reader, catalog = rag._parts["reader"], rag._parts["reader"].catalog
+    try:
+        vector = np.ones(DIMENSION, np.float32)
+        for do in (lambda: rag.search("apples"), lambda: reader.dense(vector, 1, 1), catalog.latest_files, rag.files):
+            assert "is a fork" in in_fork(do)
+        assert in_fork(rag.close) == in_fork(reader.close) == "None"
+    finally:
+        asked.set()
+        thread.join()
+    with IndexWriter(rag.index_folder, Store()) as writer:
+        assert "is a fork" in in_fork(lambda: writer.catalog.set_meta(x=1))
+        assert in_fork(lambda: writer.__exit__()) == "None"
+        with pytest.raises(IndexLocked), IndexWriter(rag.index_folder, Store()):
+            pass
+    assert rag.search("apples")[0].source == "a.txt"
+    unused = make_rag()
+    unused._parts.clear()
+    assert "apples" in in_fork(lambda: unused._part("x", lambda: "apples"))
 
 
 def test_two_writers_in_one_process_are_two(index: Path) -> None:

@@ -345,17 +345,20 @@ def _parse_place(place: str) -> tuple[str, int | None, int | None, int | None]:
 
 @app.command(short_help="Check that the index is whole and agrees with itself.")
 @click.option("--repair", is_flag=True, help="Make what is derived anew from the catalog, then check.")
+@click.option("--from-copy", is_flag=True, help="With --repair: put the catalog's last good copy in its place.")
 @json_option
 @in_session
-def doctor(session: Session, repair: bool, as_json: bool) -> None:
+def doctor(session: Session, repair: bool, from_copy: bool, as_json: bool) -> None:
     """Check the index: every page of the catalog, each chunk's place, both derived indexes against it, a sample looked
     for by its own vector and words, files that nobody uses, free disk, characters that a reader doesn't see.
 
     Exit code 1 when something is wrong; each such line says what to do. Nothing is changed without --repair, which
     reads no document and runs no model.
     """
+    if from_copy and not repair:
+        raise click.UsageError("--from-copy needs --repair: it changes the index")
     if repair:
-        session.rag.repair()
+        session.rag.repair(from_copy=from_copy)
     health = session.rag.doctor()
     show.show_health(health, as_json)
     if not health.ok:

@@ -107,6 +107,7 @@ class Store(Section):
     ef_search: int = Field(400, ge=10, le=10_000)
     stemmer: str = "english"  # a Snowball algorithm, or "none"
     min_free_mb: int = Field(200, ge=0)  # a sync is refused when the disk has less
+    copies: int = Field(1, ge=0, le=10)  # of the catalog, kept after syncs; 0: none
 
 
 class Retrieve(Section):

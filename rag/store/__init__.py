@@ -4,6 +4,7 @@
     vectors.py   Chroma (embedded or a server), cosine: chunk id -> vector
     lexical.py   BM25 (tantivy): chunk id -> terms; analyze.py makes the terms
     index.py     the folder on disk: where things lie, what it was made with, whether it is whole
+    seal.py      a checksum of each derived file
     writer.py    the writer's lock, building and publishing a generation
     reader.py    searching the last published one
     doctor.py    whether all of it agrees; repair.py makes the derived indexes anew, and compacts

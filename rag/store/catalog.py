@@ -9,10 +9,11 @@ after a crash, and nobody sees it before it is published.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError
+from rag.store.damage import MARKED, REPAIR, SameProcess, checksum, clear_errors, copies, damaged
 from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Space, Span
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ CREATE TABLE media (
     content_id INTEGER NOT NULL REFERENCES contents(id),
     space TEXT NOT NULL,                   -- images, audio: whose vectors it is compared with
     start INTEGER NOT NULL, page INTEGER, line INTEGER NOT NULL, headings TEXT NOT NULL, seconds REAL,
-    vector_key BLOB NOT NULL
+    vector_key BLOB NOT NULL, sum INTEGER NOT NULL DEFAULT -1
 );
 CREATE INDEX media_content ON media(content_id);
 CREATE INDEX media_vector ON media(vector_key);
@@ -50,7 +52,7 @@ CREATE TABLE contents (
     key TEXT NOT NULL UNIQUE,          -- hash of the file's bytes, its kind and the settings that cut it
     kind TEXT NOT NULL, title TEXT, text TEXT NOT NULL,
     pages TEXT NOT NULL, headings TEXT NOT NULL, metadata TEXT NOT NULL, warnings TEXT NOT NULL,
-    times TEXT NOT NULL DEFAULT '[]'
+    times TEXT NOT NULL DEFAULT '[]', sum INTEGER NOT NULL DEFAULT -1  -- sums: of a row's values, see damage.py
 );
 CREATE TABLE files (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -66,22 +68,39 @@ CREATE TABLE chunks (
     content_id INTEGER NOT NULL REFERENCES contents(id),
     start INTEGER NOT NULL, "end" INTEGER NOT NULL, page INTEGER, line INTEGER NOT NULL,
     headings TEXT NOT NULL, prefix TEXT NOT NULL, text TEXT NOT NULL, vector_key BLOB NOT NULL,
-    seconds REAL
+    seconds REAL, sum INTEGER NOT NULL DEFAULT -1
 );
 CREATE INDEX chunks_content ON chunks(content_id, start);
 CREATE INDEX chunks_vector ON chunks(vector_key);
-{_MEDIA}CREATE TABLE vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
+{_MEDIA}CREATE TABLE vectors (
+    key BLOB PRIMARY KEY, vector BLOB NOT NULL, sum INTEGER NOT NULL DEFAULT -1
+) WITHOUT ROWID;
+CREATE INDEX vectors_marked ON vectors(key) WHERE sum = -1;
 CREATE TABLE server_rows (chunk_id INTEGER PRIMARY KEY, present INTEGER NOT NULL);
 """
+
+_SUMS = {  # of which values a row's sum is. A chunk's key is made of others, and repair changes it
+    "contents": "id, kind, title, text, pages, headings, metadata, warnings, times",
+    "chunks": 'id, content_id, start, "end", page, line, headings, prefix, text, seconds, vector_key',
+    "media": "id, content_id, space, start, page, line, headings, seconds, vector_key",
+    "vectors": "key, vector",
+}
+_CHUNK = f"{_SUMS['chunks']}, key, sum"
 
 _UPGRADES = {  # from an older format to the next: things are only ever added, so nothing is read or embedded again
     1: (
         "ALTER TABLE contents ADD COLUMN times TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE chunks ADD COLUMN seconds REAL",
     ),
-    2: tuple(statement for statement in _MEDIA.split(";\n") if statement),
+    2: (
+        *(f"ALTER TABLE {table} ADD COLUMN sum INTEGER NOT NULL DEFAULT -1" for table in _SUMS if table != "media"),
+        *(f"UPDATE {table} SET sum = checksum({values})" for table, values in _SUMS.items() if table != "media"),
+        "CREATE INDEX vectors_marked ON vectors(key) WHERE sum = -1",
+        *(statement for statement in _MEDIA.split(";\n") if statement),
+    ),
 }
 
+_TABLES = tuple(re.findall(r"CREATE (?:TABLE|INDEX) (\w+)", _SCHEMA))
 _SEEN = "f.added <= :g AND (f.removed IS NULL OR f.removed > :g)"
 
 
@@ -131,44 +150,33 @@ class MediaRow:
 class Catalog:
     """One connection, shared by threads under a lock. `readonly` connections never create or change anything."""
 
-    def __init__(self, file: Path, readonly: bool = False) -> None:
+    def __init__(self, file: Path, readonly: bool = False, still: bool = False) -> None:
+        """`still`: a file that nobody writes meanwhile; nothing is put beside it.
+
+        Raises IndexMissing, IndexMismatch, IndexDamaged and StoreError. Looked at here is what costs nothing: that
+        it is a database, as long as it says, of our format, with our tables. `rag doctor` reads all of it."""
         self.file = file
         self._lock = threading.RLock()
-        try:
-            uri = f"{file.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        self._process = SameProcess()
+        for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
+            if file.with_name(name).is_dir():
+                raise damaged(file, f"{name} is a folder")
+        with clear_errors(file):
+            mode = "immutable=1" if still else f"mode={'ro' if readonly else 'rwc'}"
+            uri = f"{file.resolve().as_uri()}?{mode}"
             self._db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=10)
-            if readonly:
-                self._db.execute("PRAGMA query_only = 1")
-            else:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")
-                self._db.execute("PRAGMA foreign_keys = ON")
-            self._db.execute("PRAGMA cache_size = -32000")
-            if not self._has_tables():  # a new file, or one whose maker was killed before it had any
-                if readonly:
-                    self.close()
-                    raise IndexMissing(f"the index at {file.parent} was never finished", "run `rag sync`")
-                with self.transaction():
-                    for statement in _SCHEMA.split(";\n"):
-                        if statement.strip():
-                            self._db.execute(statement)
-                    self.set_meta(format=FORMAT, generation=0)
-            found = self.meta("format")
-            while not readonly and isinstance(found, int) and found in _UPGRADES:
-                with self.transaction():
-                    for statement in _UPGRADES[found]:
-                        self._db.execute(statement)
-                    found += 1
-                    self.set_meta(format=found)
-        except sqlite3.DatabaseError as error:
-            if readonly and error.sqlite_errorname == "SQLITE_READONLY_ROLLBACK":
+        try:
+            with clear_errors(file):
+                found = self._prepare(readonly)
+        except sqlite3.ProgrammingError as error:  # our own statement, on tables that aren't ours
+            self._db.close()
+            raise damaged(file, error) from error
+        except BaseException as error:
+            self._db.close()
+            if readonly and getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK":
                 # Its maker was killed before the file had a log: a writer takes that back, a reader can't.
-                self.close()
                 raise IndexMissing(f"the index at {file.parent} was never finished", "run `rag sync`") from None
-            raise IndexDamaged(
-                f"{file}: the catalog can't be read: {error}",
-                "restore it from a copy, or delete the index folder and run `rag sync` to build it anew",
-            ) from None
+            raise
         if found != FORMAT:
             self.close()
             way_out = "run `rag sync`: it brings the index up to date" if found in _UPGRADES else None
@@ -177,39 +185,82 @@ class Catalog:
                 way_out or "use the version that wrote it",
             )
 
+    def _prepare(self, readonly: bool) -> Any:
+        """Make or upgrade the tables; the format found."""
+        self._db.create_function("checksum", -1, checksum, deterministic=True)
+        if readonly:
+            self._db.execute("PRAGMA query_only = 1")
+        else:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.execute("PRAGMA cache_size = -32000")
+        if not self._has_tables():  # a new file, or one whose maker was killed before it had any
+            if copies(self.file.parent):
+                raise damaged(self.file, "it is empty")  # a sync would fill it, and embed everything again
+            if readonly:
+                raise IndexMissing(f"the index at {self.file.parent} was never finished", "run `rag sync`")
+            with self.transaction():
+                for statement in _SCHEMA.split(";\n"):
+                    if statement.strip():
+                        self._db.execute(statement)
+                self.set_meta(format=FORMAT, generation=0)
+        found = self.meta("format")
+        while not readonly and isinstance(found, int) and found in _UPGRADES:
+            with self.transaction():
+                for statement in _UPGRADES[found]:
+                    self._db.execute(statement)
+                found += 1
+                self.set_meta(format=found)
+        if found == FORMAT:
+            missing = set(_TABLES) - {r[0] for r in self._db.execute("SELECT name FROM sqlite_master")}
+            if missing or self.generation < 0:
+                raise ValueError(f"without {', '.join(sorted(missing)) or 'a generation'}")
+        return found
+
     def _has_tables(self) -> bool:
         return self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is not None
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        if self._process:  # a fork leaves it to its parent
+            with self._lock:
+                self._db.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Around every read: one thread at a time, and what goes wrong is told clearly, values that can't be decoded
+        included."""
+        self._process.check()
+        with self._lock, clear_errors(self.file):
+            yield
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, and on disk when it returns. Nested ones join the outer one."""
+        self._process.check()
         with self._lock:
             if self._db.in_transaction:
                 yield
                 return
-            try:  # Ctrl-C may come between any two steps
-                self._db.execute("BEGIN IMMEDIATE")
-                yield
-                self._db.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                self._rollback()
-                raise StoreError(f"{self.file}: {error}", "check the disk's free space and permissions") from error
-            except BaseException:
-                self._rollback()
-                raise
+            with clear_errors(self.file, decoding=False):
+                try:  # Ctrl-C may come between any two steps
+                    self._db.execute("BEGIN IMMEDIATE")
+                    yield
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    self._rollback()
+                    raise
 
     def _rollback(self) -> None:
         if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+            with suppress(sqlite3.OperationalError):  # of a disk that is full or gone; SQLite does it at opening, then
+                self._db.execute("ROLLBACK")
 
     @contextmanager
     def snapshot(self) -> Iterator[int]:
         """Everything read inside belongs to one instant; yields that instant's published generation."""
-        with self._lock:
+        self._process.check()
+        with self._lock, clear_errors(self.file, decoding=False):
             if self._db.in_transaction:
                 yield self.generation
                 return
@@ -222,9 +273,9 @@ class Catalog:
     # ---- meta ---------------------------------------------------------------------------------------------
 
     def meta(self, key: str, default: Any = None) -> Any:
-        with self._lock:
+        with self._reading():
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return json.loads(row[0]) if row else default
+            return json.loads(row[0]) if row else default
 
     def set_meta(self, **values: Any) -> None:
         with self.transaction():
@@ -234,7 +285,8 @@ class Catalog:
     @property
     def generation(self) -> int:
         """The published one; 0 before the first."""
-        return int(self.meta("generation", 0))
+        with self._reading():
+            return int(self.meta("generation", 0))
 
     # ---- files --------------------------------------------------------------------------------------------
 
@@ -254,7 +306,7 @@ class Catalog:
     def _files(self, where: str, parameters: dict[str, Any]) -> list[FileRow]:
         columns = "f.id, f.path, f.size, f.mtime_ns, f.seen_ns, f.hash, f.content_id, c.key, f.outcome, f.reason"
         joined = "files f LEFT JOIN contents c ON c.id = f.content_id"
-        with self._lock:
+        with self._reading():
             rows = self._db.execute(f"SELECT {columns} FROM {joined} WHERE {where} ORDER BY f.path", parameters)
             return [_file_row(r) for r in rows]
 
@@ -295,7 +347,7 @@ class Catalog:
             self._db.execute("DELETE FROM files WHERE path = ? AND removed IS NULL AND added = ?", (path, generation))
 
     def has_unpublished(self) -> bool:
-        with self._lock:
+        with self._reading():
             g = self.generation
             query = "SELECT 1 FROM files WHERE added > ? OR removed > ? LIMIT 1"
             return self._db.execute(query, (g, g)).fetchone() is not None
@@ -303,7 +355,7 @@ class Catalog:
     # ---- contents, chunks, vectors ------------------------------------------------------------------------
 
     def find_content(self, key: str) -> int | None:
-        with self._lock:
+        with self._reading():
             row = self._db.execute("SELECT id FROM contents WHERE key = ?", (key,)).fetchone()
         return int(row[0]) if row else None
 
@@ -312,71 +364,52 @@ class Catalog:
     ) -> int:
         """A text and its chunks, whose vectors are stored already. Returns the content's id."""
         with self.transaction():
-            cursor = self._db.execute(
-                "INSERT INTO contents (key, kind, title, text, pages, headings, metadata, warnings, times) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    key,
-                    source.kind,
-                    source.title,
-                    source.text,
-                    json.dumps(source.pages),
-                    json.dumps([(h.start, h.level, h.title) for h in source.headings]),
-                    json.dumps(source.metadata, default=str),
-                    json.dumps(source.warnings),
-                    json.dumps([(c.start, c.seconds) for c in source.times]),
-                ),
+            values: tuple[Any, ...] = (
+                source.kind,
+                source.title,
+                source.text,
+                json.dumps(source.pages),
+                json.dumps([(h.start, h.level, h.title) for h in source.headings]),
+                json.dumps(source.metadata, default=str),
+                json.dumps(source.warnings),
+                json.dumps([(c.start, c.seconds) for c in source.times]),
             )
-            content_id = int(cursor.lastrowid or 0)
-            self._db.executemany(
-                'INSERT INTO chunks (key, content_id, start, "end", page, line, headings, prefix, text, vector_key, '
-                "seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        chunk_key,
-                        content_id,
-                        c.span.start,
-                        c.span.end,
-                        c.location.page,
-                        c.location.line,
-                        json.dumps(c.location.headings),
-                        c.prefix,
-                        c.text,
-                        vector_key,
-                        c.location.seconds,
-                    )
-                    for c, chunk_key, vector_key in zip(chunks, chunk_keys, vector_keys, strict=True)
-                ],
-            )
+            columns = "kind, title, text, pages, headings, metadata, warnings, times, key"
+            content_id = self._insert("contents", columns, (*values, key))
+            columns = 'start, "end", page, line, headings, prefix, text, seconds, vector_key, key, content_id'
+            for c, chunk_key, vector_key in zip(chunks, chunk_keys, vector_keys, strict=True):
+                place = c.location
+                self._insert("chunks", columns, (
+                    c.span.start, c.span.end, place.page, place.line, json.dumps(place.headings), c.prefix, c.text,
+                    place.seconds, vector_key, chunk_key, content_id,
+                ))  # fmt: skip
+            for table, column in (("contents", "id"), ("chunks", "content_id")):
+                self._db.execute(f"UPDATE {table} SET sum = checksum({_SUMS[table]}) WHERE {column} = ?", (content_id,))
             return content_id
+
+    def _insert(self, table: str, columns: str, row: tuple[Any, ...]) -> int:
+        marks = ", ".join("?" * len(row))
+        return self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row).lastrowid or 0
 
     def put_media(self, content_id: int, rows: Sequence[MediaRow]) -> None:
         """What was seen or heard of a content, whose vectors are stored already."""
         with self.transaction():
-            self._db.executemany(
-                "INSERT INTO media (key, content_id, space, start, page, line, headings, seconds, vector_key) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        row.key,
-                        content_id,
-                        row.space,
-                        row.start,
-                        row.location.page,
-                        row.location.line,
-                        json.dumps(row.location.headings),
-                        row.location.seconds,
-                        row.vector_key,
-                    )
-                    for row in rows
-                ],
-            )
+            columns = "key, content_id, space, start, page, line, headings, seconds, vector_key"
+            for row in rows:
+                place = row.location
+                self._insert("media", columns, (
+                    row.key, content_id, row.space, row.start, place.page, place.line, json.dumps(place.headings),
+                    place.seconds, row.vector_key,
+                ))  # fmt: skip
+            if rows:
+                query = f"UPDATE media SET sum = checksum({_SUMS['media']}) WHERE content_id = ?"
+                self._db.execute(query, (content_id,))
 
     def media_ids(self, space: Space, generation: int) -> list[int]:
         """Of a space's rows that `generation` sees, ascending."""
         seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
         query = f"SELECT id FROM media WHERE space = :space AND content_id IN {seen} ORDER BY id"
-        with self._lock:
+        with self._reading():
             return [r[0] for r in self._db.execute(query, {"g": generation, "space": space})]
 
     def media(self, ids: Sequence[int]) -> dict[int, MediaRow]:
@@ -388,15 +421,15 @@ class Catalog:
         return self._media("content_id", sorted(set(content_ids)))
 
     def _media(self, column: str, values: Sequence[int]) -> dict[int, MediaRow]:
-        columns = "id, key, content_id, space, start, page, line, headings, seconds, vector_key"
         found: dict[int, MediaRow] = {}
-        with self._lock:
+        with self._reading():
             for part in _pages(values):
                 marks = ",".join("?" * len(part))
-                query = f"SELECT {columns} FROM media WHERE {column} IN ({marks}) ORDER BY id"
-                for number, key, content, space, start, page, line, headings, seconds, vector in self._db.execute(
-                    query, part
-                ):
+                query = f"SELECT {_SUMS['media']}, key, sum FROM media WHERE {column} IN ({marks}) ORDER BY id"
+                for *row, key, total in self._db.execute(query, part):
+                    number, content, space, start, page, line, headings, seconds, vector = row
+                    if checksum(*row) != total:
+                        raise self._altered(f"row {number} of the media")
                     location = Location(page, line, tuple(json.loads(headings)), seconds)
                     found[number] = MediaRow(key, space, start, location, vector, number, content)
         return found
@@ -406,14 +439,14 @@ class Catalog:
         seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
         query = f"SELECT content_id, space, count(*) FROM media WHERE content_id IN {seen} GROUP BY content_id, space"
         counts: dict[int, dict[str, int]] = {}
-        with self._lock:
+        with self._reading():
             for content, space, number in self._db.execute(query, {"g": generation}):
                 counts.setdefault(content, {})[space] = number
         return counts
 
     def missing_vectors(self, keys: Sequence[bytes]) -> set[bytes]:
         found: set[bytes] = set()
-        with self._lock:
+        with self._reading():
             for page in _pages(keys):
                 marks = ",".join("?" * len(page))
                 found.update(r[0] for r in self._db.execute(f"SELECT key FROM vectors WHERE key IN ({marks})", page))
@@ -423,35 +456,38 @@ class Catalog:
         """vectors: (len(keys), dimension) float32."""
         with self.transaction():
             self._db.executemany(
-                "INSERT OR IGNORE INTO vectors VALUES (?, ?)",
-                ((k, v.astype("<f4", copy=False).tobytes()) for k, v in zip(keys, vectors, strict=True)),
+                "INSERT OR IGNORE INTO vectors (key, vector, sum) VALUES (?, ?, ?)", _vector_rows(keys, vectors)
             )
 
     def vectors_of(self, chunk_ids: Sequence[int], table: Literal["chunks", "media"] = "chunks") -> NDArray[np.float32]:
         """(len(chunk_ids), dimension) float32, in the order given. Each id must exist; of media, all of one space."""
         blobs: dict[int, bytes] = {}
-        with self._lock:
+        with self._reading():
             for page in _pages(chunk_ids):
                 marks = ",".join("?" * len(page))
                 joined = f"{table} c JOIN vectors v ON v.key = c.vector_key"
-                blobs.update(self._db.execute(f"SELECT c.id, v.vector FROM {joined} WHERE c.id IN ({marks})", page))
-        if len(blobs) < len(set(chunk_ids)):
-            raise self._vectors_missing()
-        flat = np.frombuffer(b"".join(blobs[i] for i in chunk_ids), dtype="<f4")
-        return flat.reshape(len(chunk_ids), -1) if chunk_ids else np.empty((0, 0), np.float32)
+                query = f"SELECT c.id, v.key, v.vector, v.sum FROM {joined} WHERE c.id IN ({marks})"
+                for chunk_id, key, vector, total in self._db.execute(query, page):
+                    if checksum(key, vector) != total:
+                        raise self._altered(f"the vector of chunk {chunk_id}")
+                    blobs[chunk_id] = vector
+            if len(blobs) < len(set(chunk_ids)):
+                raise self._altered("vectors are missing, one")
+            flat = np.frombuffer(b"".join(blobs[i] for i in chunk_ids), dtype="<f4")
+            return flat.reshape(len(chunk_ids), -1) if chunk_ids else np.empty((0, 0), np.float32)
 
     def chunk_ids(self, generation: int) -> list[int]:
         """Of every chunk seen by `generation`, ascending."""
         query = (
             f"SELECT id FROM chunks WHERE content_id IN (SELECT f.content_id FROM files f WHERE {_SEEN}) ORDER BY id"
         )
-        with self._lock:
+        with self._reading():
             return [r[0] for r in self._db.execute(query, {"g": generation})]
 
     def vector_keys(self, content_id: int) -> list[bytes]:
         """Of a content's chunks, in the order of `chunks_of`."""
         query = "SELECT vector_key FROM chunks WHERE content_id = ? ORDER BY start, id"
-        with self._lock:
+        with self._reading():
             return [r[0] for r in self._db.execute(query, (content_id,))]
 
     def vectors_seen(self, generation: int, space: Space | None = None) -> Iterator[tuple[bytes, bytes]]:
@@ -460,51 +496,56 @@ class Catalog:
         seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
         rows = f"media WHERE space = :space AND content_id IN {seen}" if space else f"chunks WHERE content_id IN {seen}"
         keys = f"(SELECT DISTINCT vector_key AS key FROM {rows})"
-        query = f"SELECT k.key, v.vector FROM {keys} k LEFT JOIN vectors v ON v.key = k.key ORDER BY k.key"
-        with self._lock:
-            for key, vector in self._db.execute(query, {"g": generation, **({"space": space} if space else {})}):
-                if vector is None:
-                    raise self._vectors_missing()
+        query = f"SELECT k.key, v.vector, v.sum FROM {keys} k LEFT JOIN vectors v ON v.key = k.key ORDER BY k.key"
+        with self._reading():
+            values = {"g": generation, **({"space": space} if space else {})}
+            for key, vector, total in self._db.execute(query, values):
+                if checksum(key, vector) != total:
+                    raise self._altered("vectors are missing, one" if vector is None else "a vector")
                 yield key, vector
 
-    def _vectors_missing(self) -> IndexDamaged:
-        return IndexDamaged(f"{self.file}: vectors are missing from the catalog", "run `rag sync --reindex`")
+    def _altered(self, what: str) -> IndexDamaged:
+        return IndexDamaged(f"{self.file}: {what} isn't what was stored", REPAIR)
 
     def chunk_texts(self, chunk_ids: Sequence[int]) -> list[str]:
         """Text with its prefix, as the lexical index takes it, in the order given."""
-        found: dict[int, str] = {}
-        with self._lock:
-            for page in _pages(chunk_ids):
-                marks = ",".join("?" * len(page))
-                query = f"SELECT id, prefix || text FROM chunks WHERE id IN ({marks})"
-                found.update(self._db.execute(query, page))
-        return [found[i] for i in chunk_ids]
+        rows = self.chunks(chunk_ids)
+        if len(rows) < len(set(chunk_ids)):
+            raise self._altered("chunks are missing, one")
+        return [rows[i].chunk.embedded_text for i in chunk_ids]
 
     def chunks(self, chunk_ids: Sequence[int]) -> dict[int, ChunkRow]:
         """By id; ids that are gone are left out."""
         result: dict[int, ChunkRow] = {}
-        with self._lock:
+        with self._reading():
             for page in _pages(chunk_ids):
                 marks = ",".join("?" * len(page))
                 for row in self._db.execute(f"SELECT {_CHUNK} FROM chunks WHERE id IN ({marks})", page):
-                    result[row[0]] = _chunk_row(row)
+                    result[row[0]] = self._chunk_row(row)
         return result
 
     def chunks_of(self, content_id: int) -> list[ChunkRow]:
         """In reading order."""
         query = f"SELECT {_CHUNK} FROM chunks WHERE content_id = ? ORDER BY start, id"
-        with self._lock:
-            return [_chunk_row(r) for r in self._db.execute(query, (content_id,))]
+        with self._reading():
+            return [self._chunk_row(r) for r in self._db.execute(query, (content_id,))]
+
+    def _chunk_row(self, row: tuple[Any, ...]) -> ChunkRow:
+        chunk_id, content_id, start, end, page, line, headings, prefix, text, seconds, _, key, total = row
+        if checksum(*row[:-2]) != total:
+            raise self._altered(f"chunk {chunk_id}")
+        location = Location(page, line, tuple(json.loads(headings)), seconds)
+        return ChunkRow(chunk_id, key, content_id, Chunk(text, Span(start, end), location, prefix))
 
     def content_of_chunk(self, key: str) -> int | None:
-        with self._lock:
+        with self._reading():
             row = self._db.execute("SELECT content_id FROM chunks WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
 
     def contents(self, content_ids: Iterable[int], generation: int) -> dict[int, ContentRow]:
         """Those that `generation` sees, with the paths of the files that hold them."""
         result: dict[int, ContentRow] = {}
-        with self._lock:
+        with self._reading():
             for page in _pages(sorted(set(content_ids))):
                 marks = ",".join(str(int(i)) for i in page)
                 rows = self._db.execute(
@@ -520,7 +561,7 @@ class Catalog:
     def content_chunks(self, content_ids: Iterable[int]) -> list[tuple[int, int, int | None]]:
         """(chunk id, content id, page) of all chunks of these contents."""
         rows: list[tuple[int, int, int | None]] = []
-        with self._lock:
+        with self._reading():
             for page in _pages(sorted(set(content_ids))):
                 marks = ",".join("?" * len(page))
                 query = f"SELECT id, content_id, page FROM chunks WHERE content_id IN ({marks}) ORDER BY id"
@@ -531,44 +572,45 @@ class Catalog:
         """Content id -> number of its chunks, for the contents that `generation` sees."""
         seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
         query = f"SELECT content_id, count(*) FROM chunks WHERE content_id IN {seen} GROUP BY content_id"
-        with self._lock:
+        with self._reading():
             return dict(self._db.execute(query, {"g": generation}).fetchall())
 
     def source(self, content_id: int, path: str) -> Source:
         """The text as loaded, with its map, under one of its paths."""
-        with self._lock:
-            row = self._db.execute(
-                "SELECT kind, title, text, pages, headings, metadata, warnings, times FROM contents WHERE id = ?",
-                (content_id,),
-            ).fetchone()
-        if row is None:
-            raise StoreError(f"{path}: its text is no longer in the catalog", "run `rag sync`")
-        kind, title, text, pages, headings, metadata, warnings, times = row
-        return Source(
-            path, text, kind, title, tuple(json.loads(pages)), tuple(Heading(*h) for h in json.loads(headings)),
-            json.loads(metadata), tuple(json.loads(warnings)), tuple(Cue(*c) for c in json.loads(times)),
-        )  # fmt: skip
+        with self._reading():
+            query = f"SELECT {_SUMS['contents']}, sum FROM contents WHERE id = ?"
+            row = self._db.execute(query, (content_id,)).fetchone()
+            if row is None:
+                raise StoreError(f"{path}: its text is no longer in the catalog", "run `rag sync`")
+            *values, total = row
+            if checksum(*values) != total:
+                raise self._altered(f"the text of {path}")
+            _, kind, title, text, pages, headings, metadata, warnings, times = values
+            return Source(
+                path, text, kind, title, tuple(json.loads(pages)), tuple(Heading(*h) for h in json.loads(headings)),
+                json.loads(metadata), tuple(json.loads(warnings)), tuple(Cue(*c) for c in json.loads(times)),
+            )  # fmt: skip
 
     def text_at(self, path: str, generation: int, span: Span) -> str | None:
         """Characters [start, end) of a file's text; None when that generation has no such file."""
         joined = "files f JOIN contents c ON c.id = f.content_id"
         query = f"SELECT substr(c.text, :start, :length) FROM {joined} WHERE f.path = :path AND {_SEEN}"
         values = {"start": span.start + 1, "length": len(span), "path": path, "g": generation}
-        with self._lock:
+        with self._reading():
             row = self._db.execute(query, values).fetchone()
         return row[0] if row else None
 
     def warnings(self, generation: int) -> dict[str, tuple[str, ...]]:
         """By path: what the loader could not read."""
         query = f"SELECT f.path, c.warnings FROM files f JOIN contents c ON c.id = f.content_id WHERE {_SEEN}"
-        with self._lock:
+        with self._reading():
             rows = self._db.execute(query, {"g": generation}).fetchall()
-        return {path: tuple(json.loads(text)) for path, text in rows if text != "[]"}
+            return {path: tuple(json.loads(text)) for path, text in rows if text != "[]"}
 
     def counts(self, generation: int) -> dict[str, int]:
         """Files with text, chunks and characters that `generation` sees."""
         seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN} AND f.content_id IS NOT NULL)"
-        with self._lock:
+        with self._reading():
             files = self._db.execute(
                 f"SELECT count(*) FROM files f WHERE {_SEEN} AND content_id IS NOT NULL", {"g": generation}
             )
@@ -584,7 +626,8 @@ class Catalog:
         with self.transaction():
             gone = self._db.execute("DELETE FROM files WHERE removed <= ?", (g,)).rowcount
             # Of contents whose row was removed by hand: their files are read again, and make the same chunks.
-            self._db.execute("DELETE FROM chunks WHERE content_id NOT IN (SELECT id FROM contents)")
+            for table in ("chunks", "media"):
+                self._db.execute(f"DELETE FROM {table} WHERE content_id NOT IN (SELECT id FROM contents)")
             held = "SELECT content_id FROM files WHERE content_id IS NOT NULL"
             stray = self._db.execute(f"SELECT id FROM contents WHERE id NOT IN ({held})").fetchall()
             if not gone and not stray:
@@ -599,19 +642,87 @@ class Catalog:
     def vacuum(self) -> bool:
         """Write the file anew without what was deleted, and empty the log. False: somebody still reads, so the log
         couldn't be."""
-        with self._lock:
-            try:
-                self._db.execute("VACUUM")
-            except sqlite3.OperationalError as error:
-                raise StoreError(f"{self.file}: can't be compacted: {error}", "see that the disk has room") from None
+        with self._reading():
+            self._db.execute("VACUUM")
             busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
+
+    def copy_to(self, file: Path) -> None:
+        """A whole new file without what was deleted."""
+        with self._reading():
+            self._db.execute("VACUUM INTO ?", (str(file),))
+
+    # ---- what isn't what was stored -----------------------------------------------------------------------
+
+    def census(self, generation: int) -> int:
+        """A checksum of what `generation` sees, by the ways that a search goes: its chunks' ids, its files and the
+        texts they share. Kept when it is published, so rows that a flipped bit hides are missed."""
+        joined = f"files f ON f.content_id = c.id WHERE {_SEEN}"
+        with self._reading():
+            chunks = np.asarray(self.chunk_ids(generation), np.int64).tobytes()
+            query = f"SELECT c.id, c.kind, c.title, f.path FROM contents c CROSS JOIN {joined} ORDER BY c.id, f.path"
+            texts = self._db.execute(query, {"g": generation}).fetchall()
+            query = f"SELECT f.path, f.outcome, f.content_id FROM files f WHERE {_SEEN} ORDER BY f.path"
+            return checksum(chunks, repr(texts), repr(self._db.execute(query, {"g": generation}).fetchall()))
+
+    def check_census(self, generation: int) -> None:
+        """Raises IndexDamaged where the published `generation` doesn't see what it saw when it was published."""
+        kept = self.meta("census")
+        if kept is not None and generation == self.generation and kept != self.census(generation):
+            raise damaged(self.file, "files or chunks that it held are missing, or others")
+
+    def altered(self) -> dict[str, int]:
+        """How many rows of each table aren't what their sum says, but for texts that were read anew since. Reads all
+        of it."""
+        with self._reading():
+            count = "SELECT count(*) FROM {} WHERE sum != checksum({}) AND key NOT LIKE 'altered %'"
+            return {t: self._db.execute(count.format(t, values)).fetchone()[0] for t, values in _SUMS.items()}
+
+    def mark_altered(self) -> tuple[int, int]:
+        """What `altered` finds, for the next sync to make anew: (vectors, texts). Of vectors that are missing, too."""
+        with self.transaction(), clear_errors(self.file):
+            execute = self._db.execute
+            execute("UPDATE vectors SET sum = ? WHERE sum != checksum(key, vector)", (MARKED,))
+            unseen = (
+                "SELECT m.content_id FROM media m LEFT JOIN vectors v ON v.key = m.vector_key "
+                f"WHERE v.key IS NULL OR v.sum = {MARKED}"
+            )
+            unseen = ",".join(str(row[0]) for row in execute(unseen)) or "NULL"
+            # A picture's vector can't be made of a text: its file is read again.
+            execute("DELETE FROM vectors WHERE sum = ? AND key NOT IN (SELECT vector_key FROM chunks)", (MARKED,))
+            lost = "SELECT DISTINCT vector_key FROM chunks WHERE vector_key NOT IN (SELECT key FROM vectors)"
+            execute(f"INSERT INTO vectors (key, vector, sum) SELECT vector_key, x'', ? FROM ({lost})", (MARKED,))
+            vectors = execute("SELECT count(*) FROM vectors WHERE sum = -1").fetchone()[0]
+            wrong = [f"SELECT id FROM contents WHERE sum != checksum({_SUMS['contents']})",
+                     f"SELECT content_id FROM chunks WHERE sum != checksum({_SUMS['chunks']})",
+                     f"SELECT content_id FROM media WHERE sum != checksum({_SUMS['media']})",
+                     f"SELECT id FROM contents WHERE id IN ({unseen})"]  # fmt: skip
+            held = "SELECT content_id FROM files WHERE removed IS NULL"
+            texts = execute(
+                f"SELECT id FROM contents WHERE id IN ({' UNION '.join(wrong)}) AND id IN ({held})"
+            ).fetchall()
+            # Under another key it isn't found, so its files are read again; their chunks want the keys these had.
+            self._db.executemany("UPDATE contents SET key = 'altered ' || id WHERE id = ?", texts)
+            self._db.executemany("UPDATE chunks SET key = 'altered ' || id WHERE content_id = ?", texts)
+            self._db.executemany("UPDATE media SET key = 'altered ' || id WHERE content_id = ?", texts)
+        return vectors, len(texts)
+
+    def marked_vectors(self) -> dict[bytes, str]:
+        """By key, the text that is to be embedded again."""
+        joined = "vectors v JOIN chunks c ON c.vector_key = v.key"
+        with self._reading():
+            return dict(self._db.execute(f"SELECT v.key, c.prefix || c.text FROM {joined} WHERE v.sum = -1"))
+
+    def replace_vectors(self, keys: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
+        with self.transaction():
+            rows = ((data, total, key) for key, data, total in _vector_rows(keys, vectors))
+            self._db.executemany("UPDATE vectors SET vector = ?, sum = ? WHERE key = ?", rows)
 
     # ---- what a Chroma server is known to hold ------------------------------------------------------------
 
     def server_rows(self) -> dict[int, bool]:
         """chunk id -> whether its vector is known to be there (False: it was about to be sent)."""
-        with self._lock:
+        with self._reading():
             return {i: bool(p) for i, p in self._db.execute("SELECT chunk_id, present FROM server_rows")}
 
     def mark_server_rows(self, chunk_ids: Sequence[int], present: bool | None) -> None:
@@ -624,18 +735,17 @@ class Catalog:
                 self._db.executemany("INSERT OR REPLACE INTO server_rows VALUES (?, ?)", rows)
 
 
-_CHUNK = 'id, key, content_id, start, "end", page, line, headings, prefix, text, seconds'
-
-
 def _file_row(row: tuple[Any, ...]) -> FileRow:
     row_id, path, size, mtime_ns, seen_ns, hash_, content_id, content_key, outcome, reason = row
+    if not (isinstance(path, str) and isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(seen_ns, int)):
+        raise TypeError(f"the row of file {row_id}")
     return FileRow(row_id, path, size, mtime_ns, seen_ns, hash_, content_id, content_key, Outcome(outcome), reason)
 
 
-def _chunk_row(row: tuple[Any, ...]) -> ChunkRow:
-    chunk_id, key, content_id, start, end, page, line, headings, prefix, text, seconds = row
-    location = Location(page, line, tuple(json.loads(headings)), seconds)
-    return ChunkRow(chunk_id, key, content_id, Chunk(text, Span(start, end), location, prefix))
+def _vector_rows(keys: Sequence[bytes], vectors: NDArray[np.float32]) -> Iterator[tuple[bytes, bytes, int]]:
+    for key, vector in zip(keys, vectors, strict=True):
+        data = vector.astype("<f4", copy=False).tobytes()
+        yield key, data, checksum(key, data)
 
 
 def _pages(items: Sequence[T]) -> Iterator[list[T]]:

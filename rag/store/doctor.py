@@ -23,8 +23,11 @@ from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
-from rag.store.index import SPACES, collection_name, differences, generation_folder, is_whole, parts, space_folder
+from rag.store.copies import is_good
+from rag.store.damage import REPAIR, copies, newest_copy, ways_out
+from rag.store.index import SPACES, collection_name, differences, generation_folder, parts, space_folder
 from rag.store.lexical import Lexical
+from rag.store.seal import is_whole
 from rag.store.vectors import open_embedded, open_server
 from rag.types import Check, Health, Space
 
@@ -36,15 +39,15 @@ if TYPE_CHECKING:
 SAMPLE = 100  # chunks that are looked for by their own vector and words
 REBUILD = "`rag doctor --repair` makes it anew from the catalog"
 ANEW = "restore it from a copy or `rag import`, or delete the index folder and run `rag sync`"
-KNOWN = frozenset({"catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm", "generations", "writer.lock",
-                   "writer.json"})  # fmt: skip
+KNOWN = frozenset({"catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm", "catalog.sqlite3.damaged", "copies",
+                   "generations", "writer.lock", "writer.json"})  # fmt: skip
 
 
 def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
     """Every check there is, reading only. Raises IndexMissing, and IndexDamaged or IndexMismatch when the catalog can't
     be opened at all."""
     file = folder / "catalog.sqlite3"
-    if not file.is_file():
+    if not file.exists() and not copies(folder):
         raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
     checks = [integrity(file)]
     if not checks[0].ok:
@@ -57,6 +60,7 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
         told = f"made with another embedding: {changed}" if changed else str(fingerprint["model"])
         checks.append(Check("embedding", not changed, told, "`rag sync --reindex`, or restore the setting"))
         checks += _guarded("chunks", lambda: _contents(catalog, generation), ANEW)
+        checks += _guarded("rows", lambda: iter([_sums(catalog)]), ANEW)
         checks += _guarded("vectors", lambda: iter([_vectors(catalog, ids)]), ANEW)
         here = generation_folder(folder, generation)
         checks += _guarded("dense index", lambda: _dense(here, catalog, ids, store))
@@ -66,6 +70,7 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
             if held:
                 look = partial(_space, here, catalog, space, held, store)
                 checks += _guarded(space, look)
+        checks += _guarded("catalog's copy", lambda: iter([_copy(folder, generation, store)]))
         checks += [_orphans(folder, generation), _disk(folder, store)]
     return Health(tuple(checks))
 
@@ -92,7 +97,8 @@ def integrity(file: Path) -> Check:
             said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
     except sqlite3.DatabaseError as error:
         said = [str(error)]
-    return Check("catalog", said == ["ok"], "every page is whole" if said == ["ok"] else "; ".join(said), ANEW)
+    whole = said == ["ok"]
+    return Check("catalog", whole, "every page is whole" if whole else "; ".join(said), ways_out(file))
 
 
 def _contents(catalog: Catalog, generation: int) -> Iterator[Check]:
@@ -121,8 +127,16 @@ def _is_hidden(c: str) -> bool:
     return c > "\u00ad" and unicodedata.category(c) in {"Cf", "Co"} and c not in "\u200c\u200d"
 
 
+def _sums(catalog: Catalog) -> Check:
+    """Each text, chunk and vector against its checksum."""
+    catalog.check_census(catalog.generation)
+    wrong = {table: count for table, count in catalog.altered().items() if count}
+    told = ", ".join(f"{count:,} of {table}" for table, count in wrong.items())
+    return Check("rows", not wrong, f"not what was stored: {told}" if wrong else "each is what was stored", REPAIR)
+
+
 def _vectors(catalog: Catalog, ids: Sequence[int]) -> Check:
-    hint = "`rag sync --reindex` makes them anew"
+    hint = REPAIR
     wrong = 0
     try:
         for part in parts(ids):
@@ -144,7 +158,7 @@ def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store) -> Iterat
             if index is None:
                 raise StoreError("the Chroma server has lost the index", REBUILD)
         elif not is_whole(here, "chroma/"):
-            yield Check("dense index", False, "a file is missing or shorter than it was: exact search answers", REBUILD)
+            yield Check("dense index", False, "a file is missing, cut short or altered: exact search answers", REBUILD)
             return
         else:
             shutil.copytree(here / "chroma", Path(copy) / "chroma")
@@ -193,7 +207,7 @@ def _own(vector: NDArray[np.float32]) -> float:
 
 def _lexical(here: Path, catalog: Catalog, ids: list[int]) -> Iterator[Check]:
     if not is_whole(here, "lexical/"):
-        yield Check("lexical index", False, "a file is missing or shorter than it was: memory answers", REBUILD)
+        yield Check("lexical index", False, "a file is missing, cut short or altered: memory answers", REBUILD)
         return
     analyzer = Analyzer(catalog.meta("analyzer").partition(":")[2])
     with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
@@ -234,6 +248,15 @@ def _orphans(folder: Path, generation: int) -> Check:
     found = sorted(strange) + sorted(older)
     told = f"nobody uses {_some(found)}" if found else "nothing that nobody uses"
     return Check("index folder", not older, told, "the next `rag sync` removes old generations")
+
+
+def _copy(folder: Path, generation: int, store: Store) -> Check:
+    name, found = "catalog's copy", newest_copy(folder)
+    if found is None:
+        return Check(name, True, "none yet" if store.copies else "none is kept (store.copies)")
+    told = f"of generation {found.stem.removeprefix('catalog-')}; the catalog is at {generation}"
+    good = is_good(found)
+    return Check(name, good, told if good else f"damaged, {told}", "`rag doctor --repair` makes another")
 
 
 def _disk(folder: Path, store: Store) -> Check:

@@ -5,14 +5,13 @@
     <folder>/generations/<n>/chroma-images  of its pictures, if any    } changed once published (Chroma's own marks of
     <folder>/generations/<n>/chroma-audio   of its recordings, if any  } who opened it aside)
     <folder>/generations/<n>/lexical  lexical index of generation n    }
-    <folder>/generations/<n>/sizes.json  the size of each of its files }
+    <folder>/generations/<n>/sizes.json  size and checksum of each of its files (seal.py)
     <folder>/writer.lock, writer.json who is writing
 
 A generation's derived indexes start as a copy of the last ones plus what changed, or from nothing when much did.
 They are complete, closed and on the disk before the catalog's one commit names them; a crash leaves at most a folder
-that the next writer removes. What is damaged later is noticed, by its sizes or by Chroma and tantivy: readers then
-search the catalog's own vectors and texts, and the next sync builds the derived indexes anew. Sizes matter, because
-Chroma answers wrongly, or ends the process, when one of its vector files is missing or cut short.
+that the next writer removes. What is damaged later is noticed by its checksum, before it is opened: readers then
+search the catalog's own vectors and texts, and the next sync builds the derived indexes anew.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from rag.errors import IndexMismatch
 from rag.store.catalog import Catalog
 from rag.types import Space
 
-SIZES = "sizes.json"
 SPACES: tuple[Space, ...] = get_args(Space)  # beside the texts'
 MEND = "run `rag sync --rebuild`; if that fails too, check the disk's free space"
 
@@ -49,28 +47,6 @@ def index_folder(store: Store, documents: Path) -> Path:
 
 def generation_folder(folder: Path, generation: int) -> Path:
     return folder / "generations" / str(generation)
-
-
-def seal(folder: Path) -> None:
-    """Put every file of a generation on the disk, and note their sizes."""
-    sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    (folder / SIZES).write_text(json.dumps(sizes), encoding="utf-8")
-    for path in (*folder.rglob("*"), folder, folder.parent):
-        if os.name == "posix" or path.is_file():  # elsewhere folders can't be opened
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-
-
-def is_whole(folder: Path, part: str = "") -> bool:
-    """Whether no file of a generation (of its `part`) is missing or shorter than it was."""
-    try:
-        sizes = json.loads((folder / SIZES).read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size >= size for name, size in sizes.items() if name.startswith(part))
-    except (OSError, ValueError):
-        return False
 
 
 def collection_name(index_id: str, dimension: int, space: Space | None = None) -> str:

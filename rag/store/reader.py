@@ -12,17 +12,17 @@ from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
+from rag.store.damage import SameProcess, copies, damaged
 from rag.store.index import (
     MEND,
-    SIZES,
     collection_name,
     compare_fingerprint,
     generation_folder,
-    is_whole,
     space_folder,
     texts_of,
 )
 from rag.store.lexical import Lexical
+from rag.store.seal import SIZES, is_whole
 from rag.store.vectors import VectorIndex, exact_search, open_embedded, open_server
 from rag.types import Space
 
@@ -37,7 +37,9 @@ class IndexReader:
     def __init__(self, folder: Path, store: Store, fingerprint: dict[str, Any] | None = None) -> None:
         """With `fingerprint`, an index made with another embedding is refused (IndexMismatch)."""
         self.folder, self.store = folder, store
-        if not (folder / "catalog.sqlite3").is_file():
+        if not (folder / "catalog.sqlite3").exists():
+            if copies(folder):
+                raise damaged(folder / "catalog.sqlite3", "it is gone")
             raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
         self.catalog = Catalog(folder / "catalog.sqlite3", readonly=True)
         try:
@@ -50,9 +52,13 @@ class IndexReader:
             raise
         self._fingerprint = fingerprint
         self._lock = threading.RLock()
+        self._process = SameProcess()
+        self._counted = 0  # the last generation whose census was taken
         self._opened: dict[str, tuple[int, Any]] = {}
 
     def close(self) -> None:
+        if not self._process:  # a fork must touch neither Chroma nor a lock that another thread may have held
+            return
         with self._lock:
             for name in list(self._opened):
                 self._drop(name)
@@ -199,11 +205,15 @@ class IndexReader:
             held[1].close()
 
     def _open(self, name: str, generation: int, make: Callable[[int], Any]) -> Any:
+        self._process.check()
         with self._lock:
             held = self._opened.get(name)
             if held is None or held[0] != generation:
                 if self._fingerprint is not None:  # another process may have re-indexed with another model
                     compare_fingerprint(self.catalog.meta("embedding"), self._fingerprint, self.folder)
+                if self._counted != generation:
+                    self.catalog.check_census(generation)
+                    self._counted = generation
                 made = make(generation)
                 self._drop(name)
                 self._opened[name] = held = (generation, made)

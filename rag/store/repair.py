@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing, StoreError
+from rag.store.copies import drop_copies, restore
+from rag.store.damage import ROOM, copies
 from rag.store.doctor import integrity
 from rag.store.index import generation_folder
 from rag.store.writer import IndexWriter
@@ -18,7 +20,32 @@ def repair(folder: Path, store: Store) -> int:
     (of the catalog, from which nothing can be made) and StoreError (a sync that was stopped has to be finished first).
     """
     with _opened(folder, store) as writer:
-        return _rebuilt(writer)
+        vectors, texts = writer.catalog.mark_altered()
+        if vectors or texts:
+            raise IndexDamaged(
+                f"{writer.catalog.file}: {vectors} vectors and {texts} texts aren't what was stored, and are marked",
+                "run `rag sync`: it embeds those chunks again, reads those files again, and makes the rest anew",
+            )
+        generation = _rebuilt(writer)
+        writer.keep_copy(at_once=True)
+        return generation
+
+
+def restore_copy(folder: Path, store: Store) -> Path:
+    """Put the catalog's newest good copy in its place and make the derived indexes anew; which copy it was. What was
+    synced since is done again by the next sync. Raises IndexLocked, IndexMissing, IndexDamaged and StoreError."""
+    if not folder.is_dir():
+        raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
+    writer = IndexWriter(folder, store)
+    writer.lock()
+    try:
+        copy = restore(folder)
+    except OSError as error:
+        raise StoreError(f"{folder}: {error}", ROOM) from error
+    finally:
+        writer.unlock()
+    repair(folder, store)
+    return copy
 
 
 def compact(folder: Path, store: Store) -> tuple[int, int]:
@@ -41,16 +68,18 @@ def compact(folder: Path, store: Store) -> tuple[int, int]:
         for old in current.parent.iterdir():
             if old != current:
                 shutil.rmtree(old, ignore_errors=True)
+        drop_copies(folder)
         if not writer.catalog.vacuum():
             raise StoreError(
                 "another program is reading the index, so what was deleted is still in the catalog's log",
                 "stop `rag serve` and other readers, then `rag compact` again",
             )
+        writer.keep_copy(at_once=True)
     return before, _size(folder)
 
 
 def _opened(folder: Path, store: Store) -> IndexWriter:
-    if not (folder / "catalog.sqlite3").is_file():
+    if not (folder / "catalog.sqlite3").exists() and not copies(folder):
         raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
     if not (catalog := integrity(folder / "catalog.sqlite3")).ok:
         raise IndexDamaged(f"{folder / 'catalog.sqlite3'}: {catalog.told}", catalog.hint)

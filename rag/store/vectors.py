@@ -8,6 +8,7 @@ handle is reopened rather than trusted to notice other processes. Chroma's own e
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,7 +77,10 @@ class _Collection:
         self, client: Any, name: str, dimension: int, ef_search: int, where: str, create: bool, failure: Failure
     ) -> None:
         self._client, self._failure = client, failure
-        settings = {"hnsw": {"space": "cosine", "ef_search": ef_search, "ef_construction": 200}}
+        # Saved at every call. Chroma's own way, once in 1,000 rows, has each reader replay the rest from its log, and
+        # write its vector files as it opens: with whatever lay in its memory (docs/decisions/0015).
+        saving = {"sync_threshold": 1, "batch_size": 1}
+        settings = {"hnsw": {"space": "cosine", "ef_search": ef_search, "ef_construction": 200, **saving}}
         if create:
             made = client.get_or_create_collection(
                 name, embedding_function=None, configuration=settings, metadata={"dimension": dimension}
@@ -168,6 +172,29 @@ def drop_from_server(name: str, store: Store) -> None:
             client.delete_collection(name)
         finally:
             client.close()
+
+
+_HEADER = struct.Struct("<iQQQQ")  # hnswlib's: version, offset, elements there is room for, elements, bytes of one
+
+
+def blank_unused(folder: Path) -> None:
+    """Zero what hnswlib wrote behind the last element: memory as it found it, in which anything may lie that this
+    process ever held, a deleted vector or a key among it. For a dense index that is closed. Raises StoreError where the
+    files aren't laid out as they are known to be.
+    """
+    for header in folder.glob("*/header.bin"):
+        found = header.read_bytes()[: _HEADER.size].ljust(_HEADER.size, b"\0")
+        version, _, room, elements, size = _HEADER.unpack(found)
+        if version != 1 or elements > room:
+            raise StoreError(
+                f"{header}: isn't laid out as Chroma's files were", "use the version of chromadb asked for"
+            )
+        for name, bytes_each in (("data_level0.bin", size), ("length.bin", 4)):
+            file = header.with_name(name)
+            total = file.stat().st_size
+            if total > elements * bytes_each:
+                os.truncate(file, elements * bytes_each)
+                os.truncate(file, total)  # grown again: zeros
 
 
 def open_server(

@@ -17,22 +17,22 @@ from rag.config import Store
 from rag.errors import IndexDamaged, IndexLocked, IndexMismatch, StoreError
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
+from rag.store.copies import keep_copy
+from rag.store.damage import SameProcess
 from rag.store.index import (
     MEND,
-    SIZES,
     SPACES,
     as_stored,
     collection_name,
     compare_fingerprint,
     generation_folder,
-    is_whole,
     parts,
-    seal,
     space_folder,
     texts_of,
 )
 from rag.store.lexical import Lexical
-from rag.store.vectors import VectorIndex, drop_from_server, open_embedded, open_server
+from rag.store.seal import SIZES, is_whole, seal
+from rag.store.vectors import VectorIndex, blank_unused, drop_from_server, open_embedded, open_server
 from rag.types import Space
 
 NO_SPACES: Mapping[Space, dict[str, Any] | None] = MappingProxyType({})
@@ -45,14 +45,11 @@ class IndexWriter:
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder, self.store = folder, store
         self._server_differs = self._server_unusable = False
+        self._process = SameProcess()
 
     def __enter__(self) -> IndexWriter:
         self._check_disk()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise self._unwritable(error) from None
-        self._file_lock = self._take_lock()
+        self.lock()
         catalog = None
         try:
             catalog = self.catalog = Catalog(self.folder / "catalog.sqlite3")
@@ -63,13 +60,15 @@ class IndexWriter:
         except BaseException:
             if catalog is not None:
                 catalog.close()
-            self._give_lock_back()
+            self.unlock()
             raise
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if not self._process:  # in a fork, giving the lock back would take it from the parent
+            return
         self.catalog.close()
-        self._give_lock_back()
+        self.unlock()
 
     def _check_disk(self) -> None:
         """Before anything is written, the folder itself included."""
@@ -84,9 +83,14 @@ class IndexWriter:
     def _unwritable(self, error: OSError) -> StoreError:
         return StoreError(f"{self.folder}: can't be written: {error}", "choose another folder with store.path")
 
-    def _take_lock(self) -> Any:
+    def lock(self) -> None:
+        """Take the writer's lock, without opening anything. Raises IndexLocked, StoreError."""
         from filelock import FileLock, Timeout
 
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise self._unwritable(error) from None
         lock = FileLock(self.folder / "writer.lock")
         try:
             lock.acquire(timeout=0)
@@ -100,9 +104,9 @@ class IndexWriter:
         except OSError as error:
             lock.release()
             raise self._unwritable(error) from None
-        return lock
+        self._file_lock = lock
 
-    def _give_lock_back(self) -> None:
+    def unlock(self) -> None:
         with contextlib.suppress(OSError):
             (self.folder / "writer.json").unlink(missing_ok=True)
         self._file_lock.release()
@@ -153,10 +157,16 @@ class IndexWriter:
     def needs_publishing(self) -> bool:
         """Whether a generation would differ from the published one, or its derived indexes must be made anew."""
         changed = any(self.catalog.meta(k) != v for k, v in self._staged.items())
-        return changed or self.catalog.has_unpublished() or self._must_rebuild() or self._server_differs
+        if changed or self.catalog.has_unpublished() or self._must_rebuild() or self._server_differs:
+            return True
+        return bool(self.catalog.meta("census") != self.catalog.census(self.catalog.generation))
 
     def finish_unchanged(self) -> None:
         self.catalog.set_meta(unfinished=False)
+
+    def keep_copy(self, at_once: bool = False) -> None:
+        """Of the catalog as published, if one is due (copies.py)."""
+        keep_copy(self.catalog, self.store, at_once)
 
     def publish(self, rebuild: bool = False, finished: bool = True) -> int:
         """Build the next generation's derived indexes and make it the current one. Returns its number.
@@ -183,6 +193,7 @@ class IndexWriter:
         catalog.set_meta(
             **self._staged,
             generation=generation,
+            census=catalog.census(generation),
             analyzer=self._analyzer.name,
             dead_rows=dead,
             kind=self._kind,
@@ -213,7 +224,12 @@ class IndexWriter:
         catalog = self.catalog
         same = (catalog.meta("analyzer"), catalog.meta("kind")) == (self._analyzer.name, self._kind)
         same = same and catalog.meta("embedding") == self._staged["embedding"]  # a collection has one dimension
-        return not same or self._server_unusable or not is_whole(generation_folder(self.folder, catalog.generation))
+        return not same or self._server_unusable or not self._is_there
+
+    @property
+    def _is_there(self) -> bool:
+        """Not the checksums: a reader in this process may have the files open. They are looked at in the copy."""
+        return is_whole(generation_folder(self.folder, self.catalog.generation), quick=True)
 
     def _build(self, added: Sequence[int], removed: Sequence[int], total: int, anew: bool) -> None:
         """The next generation's folder, from nothing or from a copy of the last one. `total`: chunks it must hold."""
@@ -223,7 +239,10 @@ class IndexWriter:
             if anew:
                 target.mkdir(parents=True)
             else:
-                shutil.copytree(generation_folder(self.folder, self.catalog.generation), target)
+                before = generation_folder(self.folder, self.catalog.generation)
+                shutil.copytree(before, target)
+                if not is_whole(target):  # else damage would be carried on, and sealed
+                    raise IndexDamaged(f"{before}: a file was altered", MEND)
                 (target / SIZES).unlink()
             lexical = Lexical(target / "lexical", self._analyzer)
             lexical.change(removed, texts_of(self.catalog, added))
@@ -233,6 +252,8 @@ class IndexWriter:
                 counts.append(self._build_embedded(target / "chroma", added, removed))
             if counts != [total] * len(counts):
                 raise IndexDamaged(f"{target}: holds {counts} chunks of {total}", MEND)
+            for dense in target.glob("chroma*"):
+                blank_unused(dense)
             seal(target)
         except OSError as error:
             raise StoreError(f"{target}: {error}", "check the disk's free space and permissions") from error

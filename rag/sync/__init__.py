@@ -148,6 +148,7 @@ class Sync:
         before = self.catalog.latest_files()
         self._gone = self._remove_deleted(before, entries)
         try:
+            rebuild = self._embed_again() or rebuild
             self._take(before, entries)
         except (KeyboardInterrupt, Cancelled):
             self._stop.set()
@@ -163,6 +164,7 @@ class Sync:
             self.writer.publish(rebuild)
         else:
             self.writer.finish_unchanged()
+        self.writer.keep_copy()
         report = self._report(time.perf_counter() - start)
         self._tell({"event": "done", "seconds": round(report.seconds, 3), "generation": report.generation})
         return report
@@ -291,6 +293,15 @@ class Sync:
         only = kind == "image" or (kind == "audio" and not self._media.writes)
         settings = media if only else f"{self._settings}{media and ' '}{media}"
         return hashlib.blake2b(f"{file_hash} {kind} {settings}".encode(), digest_size=16).hexdigest()
+
+    def _embed_again(self) -> bool:
+        """What `rag doctor --repair` found altered; whether there was any."""
+        marked = self.catalog.marked_vectors()
+        for part in _slices(sorted(marked.items())):
+            self._check_stop()
+            self.catalog.replace_vectors([k for k, _ in part], self.embedder.passage_vectors([t for _, t in part]))
+            self._done["embedded"] += len(part)
+        return bool(marked)
 
     # ---- writing ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,370 @@
+"""Each file of an index hurt in each way; a full disk; folders that can't be written; the catalog's copies.
+
+The harness is in damage.py. Here a few of each kind of file; `make soak` goes through all of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SOAK
+from damage import HOWS, Damage, cases, found_by, is_healthy
+from fakes_embed import DIMENSION, FakeEmbedder, index_state, open_rag
+from shell import METAL, RIVER, write
+
+from rag.build import Rag
+from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
+from rag.store import Catalog, copies, writer
+from rag.store.index import generation_folder
+from rag.store.vectors import _Collection
+
+IN_CI = 9
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Damage:
+    here = tmp_path_factory.mktemp("damage")
+    (here / "docs").mkdir()
+    made = Damage(here / "docs", here / "whole", here / "index")
+    made.make()
+    return made
+
+
+def test_every_file_hurt_in_every_way_harms_nothing_or_is_noticed_and_mended(whole: Damage) -> None:
+    every = list(cases(whole.files(), seeds=4 if SOAK else 1))
+    random.Random(20261125).shuffle(every)
+    if not SOAK:  # of each kind of file and each way some
+        kinds: dict[tuple[str, str], tuple[str, str, int]] = {}
+        for case in every:
+            part = "/".join(case[0].split("/")[:3:2]) if "/" in case[0] else case[0]
+            kinds.setdefault((part, Path(case[0]).suffix), case)
+        first = [(whole.catalog, how, 0) for how in HOWS[:2]]
+        every = [*first, *kinds.values(), *every][:IN_CI]
+    outcomes = Counter(whole.try_it(*case) for case in every)
+    assert outcomes["mended"] >= 2, outcomes
+    assert outcomes["copied back"] >= 2, outcomes
+
+
+def test_a_flipped_byte_of_the_catalog_is_never_served(whole: Damage) -> None:
+    """Byte after byte of pages that hold rows: an answer is the true one, or an error says what to do."""
+    whole_bytes = (whole.whole / "catalog.sqlite3").read_bytes()
+    draw = random.Random(7)
+    refused = 0
+    shutil.rmtree(whole.index, ignore_errors=True)
+    shutil.copytree(whole.whole, whole.index)
+    with closing(sqlite3.connect(whole.index / "catalog.sqlite3")) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for _ in range(400 if SOAK else 12):
+        data = bytearray(whole_bytes)
+        for _ in range(20):
+            data[draw.randrange(100, len(data))] ^= 1 << draw.randrange(8)
+        (whole.index / "catalog.sqlite3").write_bytes(data)
+        with open_rag(whole.docs, whole.index) as rag:
+            answers = found_by(rag)
+            refused += answers is None
+            assert answers in (None, whole.truth)
+            for look in (rag.status, rag.files, lambda rag=rag: rag.export(whole.index.parent / "x", force=True)):
+                try:
+                    look()
+                except RagError as error:
+                    if not error.hint:
+                        raise
+    assert refused >= 2
+
+
+@pytest.mark.parametrize("what", [b"", b"\0" * 8192, b"not a database" * 500, "folder", None])
+def test_a_catalog_that_is_none_is_refused_by_every_door(
+    rag: Rag, docs: Path, index: Path, what: bytes | str | None
+) -> None:
+    write(docs, birds_md=RIVER, metals_txt=METAL)
+    rag.sync()
+    rag.close()
+    file = index / "catalog.sqlite3"
+    file.unlink()
+    if isinstance(what, bytes):
+        file.write_bytes(what)
+    elif what:
+        file.mkdir()
+    with open_rag(docs, index) as other:
+        doors: list[Callable[[], object]] = [
+            lambda: other.search("heron"),
+            other.status,
+            other.files,
+            other.repair,
+            other.sync,
+            other.compact,
+            lambda: other.export(index.parent / "x.tar.zst"),
+            lambda: other.ask("heron?"),
+        ]
+        for door in doors:
+            with pytest.raises(StoreError) as caught:
+                door()
+            assert "--from-copy" in caught.value.hint
+        assert not is_healthy(other)
+        assert other.repair(from_copy=True) > 1
+        assert other.sync().embedded == 0
+        assert is_healthy(other)
+        assert other.search("heron")[0].source == "birds.md"
+    assert len(index_state(index)) == 2
+
+
+# ---- the catalog's copies -------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_catalog_names_its_copy_and_is_put_back(rag: Rag, docs: Path, index: Path) -> None:
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    rag.repair()
+    file = index / "catalog.sqlite3"
+    rag.close()
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    damaged = file.read_bytes()[:4096] + b"\xff" * 40_000
+    file.write_bytes(damaged)
+    write(docs, metals_txt=METAL)  # synced never
+    embedder = FakeEmbedder()
+    with open_rag(docs, index, embedder) as other:
+        with pytest.raises(IndexDamaged) as caught:
+            other.sync()
+        assert f"`rag doctor --repair --from-copy` puts back {index / 'copies' / 'catalog-2.sqlite3'}" in str(
+            caught.value
+        )
+        assert other.repair(from_copy=True) == 3
+        assert (index / "catalog.sqlite3.damaged").read_bytes() == damaged
+        assert other.search("heron")[0].source == "birds.md"
+        assert other.sync().embedded == len(embedder.embedded) > 0
+        assert all("Birds" not in text for text in embedder.embedded)
+        assert is_healthy(other)
+        other.compact()
+    assert not (index / "catalog.sqlite3.damaged").exists()
+
+
+def test_a_copy_costs_a_bounded_part_of_the_time(
+    rag: Rag, docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held() -> list[str]:
+        return [p.name for p in copies.copies(index)]
+
+    clock = [1000.0]
+    monkeypatch.setattr(copies.time, "time", lambda: clock[0])
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    assert held() == ["catalog-1.sqlite3"]
+    made = (index / "copies" / "made.json").read_text()
+    seconds = copies.json.loads(made)["seconds"]
+    write(docs, metals_txt=METAL)
+    rag.sync()
+    assert held() == ["catalog-1.sqlite3"]  # too soon
+    clock[0] += copies.REST * seconds + 1
+    rag.sync()  # nothing changed, yet the copy is of an older generation
+    assert held() == ["catalog-2.sqlite3"]
+    clock[0] += 1e6
+    before = (index / "copies" / "catalog-2.sqlite3").stat().st_mtime_ns
+    rag.sync()
+    assert (index / "copies" / "catalog-2.sqlite3").stat().st_mtime_ns == before
+    with open_rag(docs, index, store__copies=3) as more:
+        for i in range(4):
+            write(docs, **{f"{i}_txt": f"Number {i}."})
+            clock[0] += 1e6
+            more.sync()
+        assert held() == ["catalog-6.sqlite3", "catalog-5.sqlite3", "catalog-4.sqlite3"]
+    with open_rag(docs, index, store__copies=0) as none:
+        none.sync()
+    assert held() == []
+
+
+def test_a_damaged_catalog_never_replaces_a_good_copy(rag: Rag, docs: Path, index: Path) -> None:
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    kept = (index / "copies" / "catalog-1.sqlite3").read_bytes()
+    rag.close()
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        database.execute("UPDATE vectors SET vector = zeroblob(length(vector))")
+    write(docs, metals_txt=METAL)
+    with open_rag(docs, index) as other:
+        shutil.rmtree(index / "copies" / "x", ignore_errors=True)
+        (index / "copies" / "made.json").unlink()
+        other.sync()
+    assert [p.name for p in copies.copies(index)] == ["catalog-1.sqlite3"]
+    assert (index / "copies" / "catalog-1.sqlite3").read_bytes() == kept
+
+
+def test_no_copy_is_told(rag: Rag, docs: Path, index: Path) -> None:
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    copies.drop_copies(index)
+    with pytest.raises(IndexMissing, match="holds no copy"):
+        rag.repair(from_copy=True)
+    assert rag.doctor().ok
+    (index / "copies").mkdir()
+    (index / "copies" / "catalog-1.sqlite3").write_bytes(b"\0" * 5000)
+    assert not is_healthy(rag)
+    with pytest.raises(IndexDamaged, match="damaged, too"):
+        rag.repair(from_copy=True)
+    rag.repair()
+    assert is_healthy(rag)
+
+
+# ---- while it is mended ---------------------------------------------------------------------------------------------
+
+
+def test_search_is_exact_while_the_dense_index_is_made_anew(
+    rag: Rag, docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(docs, birds_md=RIVER, metals_txt=METAL)
+    rag.sync()
+    before = [(p.source, round(p.score, 4)) for p in rag.search("heron")]
+    here = generation_folder(index, 1)
+    rag.close()
+    next(here.glob("chroma/*/data_level0.bin")).write_bytes(b"")
+    building, asked = threading.Event(), threading.Event()
+    original = _Collection.add
+
+    def add(self: _Collection, *args: object) -> None:
+        building.set()
+        assert asked.wait(30)
+        original(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(_Collection, "add", add)
+    with open_rag(docs, index) as mending, open_rag(docs, index) as reading:
+        thread = threading.Thread(target=mending.repair)
+        thread.start()
+        try:
+            assert building.wait(30)
+            assert [(p.source, round(p.score, 4)) for p in reading.search("heron")] == before
+            assert reading.reader._opened["vectors"][1].__class__.__name__ == "_Exact"
+        finally:
+            asked.set()
+            thread.join()
+        assert [(p.source, round(p.score, 4)) for p in reading.search("heron")] == before
+        assert reading.reader._opened["vectors"][0] == 2
+
+
+# ---- a disk that is full, or read-only ------------------------------------------------------------------------------
+
+
+FILL = """
+import resource, sys, traceback
+from pathlib import Path
+import chromadb, tantivy
+from fakes_embed import open_rag
+from rag.errors import RagError
+docs, index, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with open_rag(docs, index, load__workers=1) as rag:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        getattr(rag, sys.argv[4])()
+        print("done")
+    except RagError as error:
+        print("refused", error.__class__.__name__, error.hint)
+"""
+
+
+def limited(docs: Path, index: Path, limit: int, do: str = "sync") -> str:
+    """In a process that may not write a file beyond `limit` bytes: to SQLite, Chroma and tantivy the disk is full."""
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, "-c", FILL, str(docs), str(index), str(limit), do]
+    ended = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return ended.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_FSIZE")
+def test_a_full_disk_is_told_and_loses_nothing(rag: Rag, docs: Path, index: Path, embedder: FakeEmbedder) -> None:
+    write(docs, birds_md=RIVER, metals_txt=METAL)
+    rag.sync()
+    rag.close()
+    before = index_state(index)
+    for i in range(30):
+        (docs / f"{i}.txt").write_text(f"Number {i} has {i * i} apples.\n" * 40)
+    limits = [2**10, 2**14, 2**16, 150_000, 200_000, 400_000] if SOAK else [2**14, 200_000]
+    told = [limited(docs, index, limit) for limit in limits]
+    assert all(t == "done" or (t.startswith("refused") and "free space" in t) for t in told), told
+    assert told[0] != "done"
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+    with open_rag(docs, index, embedder) as other:
+        if all(t != "done" for t in told):
+            assert index_state(index) == before
+        other.sync()
+        assert is_healthy(other)
+        assert {**index_state(index), **before} == index_state(index)
+
+
+def test_no_room_in_the_middle_of_publishing_leaves_what_was(
+    rag: Rag, docs: Path, index: Path, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    before = index_state(index)
+    write(docs, metals_txt=METAL)
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("seal", "Lexical"):
+        with monkeypatch.context() as patch:
+            patch.setattr(writer, name, full)
+            with pytest.raises(StoreError, match="No space left") as caught:
+                rag.sync()
+            assert "free space" in caught.value.hint
+        assert index_state(index) == before
+        assert rag.search("heron")[0].source == "birds.md"
+    embedded = len(embedder.embedded)
+    rag.sync()
+    assert len(embedder.embedded) == embedded
+    assert is_healthy(rag)
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="takes root to give it up")
+def test_folders_that_cannot_be_written_are_named_and_left_alone(rag: Rag, docs: Path, index: Path) -> None:
+    """As another user, who may read everything and write nothing."""
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    rag.close()
+    before = {p: p.read_bytes() for p in index.rglob("*") if p.is_file()}
+    program = FILL.replace("resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))", "import os; os.setuid(65534)")
+    for folder in (index, *index.rglob("*"), docs, *docs.rglob("*")):
+        folder.chmod(0o755 if folder.is_dir() else 0o644)
+    reachable = index
+    while reachable != reachable.parent:
+        reachable = reachable.parent
+        if not os.stat(reachable).st_mode & 0o001:
+            pytest.skip(f"{reachable} can't be entered by another user")
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    for do in ("sync", "repair", "compact"):
+        ended = subprocess.run(
+            [sys.executable, "-c", program, str(docs), str(index), "0", do],
+            env={**os.environ, "PYTHONPATH": path, "HOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert ended.stdout.startswith("refused"), ended.stderr[-2000:]
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_the_catalog_is_read_where_nothing_may_be_written(tmp_path: Path) -> None:
+    with closing(Catalog(tmp_path / "catalog.sqlite3")) as catalog:
+        catalog.put_vectors([b"v"], np.ones((1, DIMENSION), np.float32))
+    with closing(Catalog(tmp_path / "catalog.sqlite3", readonly=True, still=True)) as catalog:
+        assert catalog.generation == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["catalog.sqlite3"]
