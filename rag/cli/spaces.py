@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import numpy as np
 
 from rag.cli import show
 from rag.cli.session import A_PATH, Session, in_session, json_option
-from rag.errors import QueryError, VectorError
+from rag.errors import QueryError
 
 
 @click.group()
@@ -73,7 +72,7 @@ def search(
     """Show what lies nearest in the space NAME, nearest first, by the space's metric."""
     if sum(v is not None for v in (like, vector, text)) != 1:
         raise click.UsageError("name one of --like, --vector and --text")
-    from rag.explore.spaces import read_vectors, search_space
+    from rag.explore.spaces import one_vector, search_space
 
     space, rag = session.rag.spaces.open(name), session.rag
     without = None
@@ -81,9 +80,7 @@ def search(
         without = space.row(like)
         query = space.vectors[without]
     elif vector is not None:
-        query = np.asarray(read_vectors(vector).vectors, np.float32)
-        if query.ndim == 2 and len(query) != 1:
-            raise VectorError(f"{vector}: holds {len(query)} vectors", "give a file with one")
+        query = one_vector(vector)
     else:
         model = rag.embedder.model.name
         if space.model != model:

@@ -18,7 +18,7 @@ from rag.explore.points import Points, excerpt, unit
 from rag.store.spaces import MAX_BYTES, Space
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 FORMATS = (".npz", ".npy", ".parquet", ".csv", ".json")
 PART = 4096  # rows measured at once
@@ -62,6 +62,14 @@ def read_vectors(file: Path, ids: str | None = None, metadata: Sequence[str] = (
     except Exception as error:  # numpy, zipfile, json, csv and pyarrow each have their own, and it is any file
         told = " ".join(str(error).split())[:200] or type(error).__name__
         raise VectorError(f"{file}: can't be read as {form}: {told}", "see that it is what its name says") from None
+
+
+def one_vector(file: Path) -> NDArray[np.float32]:
+    """(d,) of a file that holds no more."""
+    found = np.asarray(read_vectors(file).vectors, np.float32)
+    if found.ndim == 2 and len(found) != 1:
+        raise VectorError(f"{file}: holds {len(found)} vectors", "give a file with one")
+    return found.reshape(-1)
 
 
 def _npz(file: Path, ids: str | None, metadata: Sequence[str], array: str | None) -> Table:
