@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from rag.read import PassageReader, Rerank
     from rag.retrieve import Filter, Retrieval, Retriever, Why
     from rag.split import Splitter
+    from rag.store.spaces import Spaces
     from rag.sync import Listener
 
     Filters = str | Mapping[str, Any] | Filter | None
@@ -296,12 +297,20 @@ class Rag:
         *,
         kind: Literal["kmeans", "hdbscan"] = "kmeans",
         of: Of = "documents",
+        space: str | None = None,
     ) -> Clusters:
-        """Groups of documents or chunks that lie near each other, named by their most telling words. No model runs; the
-        same index gives the same groups. Raises QueryError."""
+        """Groups of documents or chunks, or of what is in a space, that lie near each other, named by their most
+        telling words. No model runs; the same index gives the same groups. Raises QueryError."""
         from rag.explore.clusters import cluster
 
-        return cluster(self._points(of), kind, k, self.config.store.stemmer)
+        return cluster(self._points(of, space), kind, k, self.config.store.stemmer)
+
+    @property
+    def spaces(self) -> Spaces:
+        """Vectors of anything else, beside the index."""
+        from rag.store.spaces import Spaces
+
+        return Spaces(self.index_folder)
 
     def map(
         self,
@@ -310,6 +319,7 @@ class Rag:
         kind: Literal["pca", "tsne", "umap"] = "pca",
         color: str = "folder",
         of: Of = "documents",
+        space: str | None = None,
     ) -> Map:
         """Documents or chunks as dots of a plane, near ones near each other, coloured by "folder" or "cluster"; with
         the question and the passages it finds. `rag.explore.map_page.page` and `rag.explore.map_picture.png` draw it.
@@ -317,23 +327,28 @@ class Rag:
         from rag.explore.clusters import cluster
         from rag.explore.mapping import draw_map
 
-        points = self._points(of)
+        points = self._points(of, space)
         clusters = cluster(points, stemmer=self.config.store.stemmer) if color == "cluster" else None
         asked = None
         if question is not None:
             if not question.strip():
                 raise QueryError("the question is empty", "ask something, or leave it out")
+            if space is not None:
+                raise QueryError("a question is asked of the documents, not of a space", "leave one of them out")
             found = self.search(question)
             near: dict[str, float] = {}
             for passage in found:
                 near.setdefault(passage.source if of == "documents" else passage.chunk_id, passage.score)
             asked = (question, self.embedder.query_vector(question), list(near.items()))
-        title = self.config.documents.path.expanduser().resolve().name
+        title = space or self.config.documents.path.expanduser().resolve().name
         return draw_map(points, title, kind, color, clusters, asked)
 
-    def _points(self, of: Of) -> Points:
+    def _points(self, of: Of, space: str | None) -> Points:
         from rag.explore.points import catalog_points
+        from rag.explore.spaces import space_points
 
+        if space is not None:
+            return space_points(self.spaces.open(space))
         return catalog_points(self._any_reader.catalog, of)
 
     def prompt(self, question: str, filter: Filters = None, **settings: Any) -> BuiltPrompt:

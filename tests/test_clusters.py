@@ -106,6 +106,7 @@ def test_a_number_that_cant_be(n: int, k: int, told: str) -> None:
 @pytest.mark.parametrize("kind", ["kmeans", "hdbscan"])
 def test_a_large_collection_is_sampled(kind: clusters.Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "FITTED", 150)
+    monkeypatch.setattr(clusters, "SEARCHED", 100)
     monkeypatch.setattr(clusters, "SAMPLE", 60)
     found = cluster(points(blobs(300, 200)), kind)
     assert [len(c.members) for c in found.clusters] == pytest.approx([300, 200], abs=20)

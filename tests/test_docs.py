@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
+import click
 import pytest
 from click.testing import CliRunner
 from shell import write
@@ -221,6 +222,8 @@ def test_every_rag_command_that_is_told_exists() -> None:
                     if name.startswith("-"):
                         continue
                     command = app.commands.get(name)
+                    if isinstance(command, click.Group):
+                        command = command.commands.get(args[0])
                     assert command, f"{name_of(page)}: rag {line}"
                     options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"-h", "--help"}
                     given = {a.partition("=")[0] for a in args if a.startswith("-")}

@@ -11,6 +11,7 @@ Each command imports what it needs when it runs: `rag --help` loads neither a mo
     serve.py     the server for people and programs
     vectors.py   compare, similar, embed and tokens
     groups.py    cluster and map
+    spaces.py    vectors
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rag import __version__
-from rag.cli import groups, mcp, measure, questions, serve, show, sweep, vectors
+from rag.cli import groups, mcp, measure, questions, serve, show, spaces, sweep, vectors
 from rag.cli.session import (
     A_PATH,
     Session,
@@ -427,6 +428,7 @@ app.add_command(vectors.compare)
 app.add_command(vectors.similar)
 app.add_command(groups.cluster)
 app.add_command(groups.map_)
+app.add_command(spaces.vectors)
 app.add_command(vectors.embed)
 app.add_command(vectors.tokens)
 app.add_command(measure.evaluate)

@@ -35,17 +35,19 @@ class Number(click.ParamType):  # type: ignore[type-arg]
 @click.option("-k", "k", type=Number(), default="auto", show_default=True, help="How many groups.")
 @click.option("--kind", type=click.Choice(["kmeans", "hdbscan"]), default="kmeans", show_default=True)
 @click.option("--of", type=click.Choice(["documents", "chunks"]), default="documents", show_default=True)
+@click.option("--in", "space", metavar="SPACE", help="Of `rag vectors add`, instead of the documents.")
 @json_option
 @in_session
-def cluster(session: Session, k: int | Literal["auto"], kind: Kind, of: Of, as_json: bool) -> None:
+def cluster(session: Session, k: int | Literal["auto"], kind: Kind, of: Of, space: str | None, as_json: bool) -> None:
     """Group the documents of the index by their vectors. A group is named by the words that its texts have and the
     others don't; its members are listed from the nearest to its centre on, with their nearness to it.
 
     auto tries 2 to 20 groups and takes the number whose silhouette is best. hdbscan finds the number itself and leaves
     out what lies between the groups.
     """
-    session.prepare(None)
-    show_clusters(session.rag.cluster(k, kind=kind, of=of), as_json, session.quiet)
+    if space is None:
+        session.prepare(None)
+    show_clusters(session.rag.cluster(k, kind=kind, of=of, space=space), as_json, session.quiet)
 
 
 @click.command("map", short_help="Draw the documents as dots, near ones near each other.")
@@ -53,9 +55,12 @@ def cluster(session: Session, k: int | Literal["auto"], kind: Kind, of: Of, as_j
 @click.option("--png", type=A_PATH, metavar="FILE.png", help="A picture of it.")
 @click.option("--open", "open_it", is_flag=True, help="Open it in the browser.")
 @click.option("--question", metavar="TEXT", help="Show where it lies, and what it finds.")
-@click.option("--color", type=click.Choice(["folder", "cluster"]), default="folder", show_default=True)
+@click.option(
+    "--color", metavar="folder|cluster|KEY", help="KEY: of a space's metadata. Default: folder; cluster with --in."
+)
 @click.option("--kind", type=click.Choice(["pca", "tsne", "umap"]), default="pca", show_default=True)
 @click.option("--of", type=click.Choice(["documents", "chunks"]), default="documents", show_default=True)
+@click.option("--in", "space", metavar="SPACE", help="Of `rag vectors add`, instead of the documents.")
 @in_session
 def map_(
     session: Session,
@@ -63,9 +68,10 @@ def map_(
     png: Path | None,
     open_it: bool,
     question: str | None,
-    color: str,
+    color: str | None,
     kind: MapKind,
     of: Of,
+    space: str | None,
 ) -> None:
     """Draw the documents of the index as dots of a plane: one HTML file that needs nothing else, or a PNG.
 
@@ -79,8 +85,10 @@ def map_(
             raise ConfigError(f"{file}: not a {suffixes[0]} file", f"name one that ends in {suffixes[0]}")
         if file is not None and not file.parent.is_dir():
             raise ConfigError(f"no folder {file.parent}", "make it first")
-    session.prepare(None)
-    drawn = session.rag.map(question, kind=kind, color=color, of=of)
+    if space is None:
+        session.prepare(None)
+    color = color or ("folder" if space is None else "cluster")
+    drawn = session.rag.map(question, kind=kind, color=color, of=of, space=space)
     if out is not None:
         out.write_text(page(drawn), encoding="utf-8")
         show.say(f"{len(drawn.dots)} {drawn.what} drawn in {out}", session.quiet)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Kind = Literal["kmeans", "hdbscan"]
 MOST = 20  # groups that "auto" tries
 SAMPLE = 2000  # points whose distances to each other a silhouette takes: 32 MB
-FITTED = 10_000  # points that a search for k, and HDBSCAN, look at; the others join the nearest group
+SEARCHED = 3000  # points that the search for k groups, nineteen times
+FITTED = 10_000  # points that HDBSCAN looks at; the others join the nearest group. k-means takes more in small batches
 DIMENSIONS = 16  # that HDBSCAN sees: in hundreds all points are equally far, and it calls nearly all of them noise
 
 
@@ -109,7 +110,7 @@ def _kmeans(points: Points, k: int | Literal["auto"]) -> Labels:
         return _fit(vectors, k)
     if different < 3:  # nothing to measure a choice by
         return np.zeros(n, np.int64)
-    some = vectors[drawn(n, FITTED)]
+    some = vectors[drawn(n, SEARCHED)]
     scored = []
     for choice in range(2, min(MOST, different - 1, max(2, n // 2)) + 1):
         value = _silhouette(some, _fit(some, choice))

@@ -155,7 +155,8 @@ def _bytes(matrices: Sequence[Matrix], form: str) -> bytes:
         case "npz":
             arrays = {m.kind: m.vectors for m in matrices}
             names = {f"{m.kind}_names": np.asarray(m.names) for m in matrices}
-            np.savez_compressed(buffer, allow_pickle=False, **arrays, **names)
+            models = {f"{m.kind}_model": np.asarray(m.model) for m in matrices}
+            np.savez_compressed(buffer, allow_pickle=False, **arrays, **names, **models)
         case "npy":
             np.save(buffer, first.vectors, allow_pickle=False)
         case "json":

@@ -47,7 +47,7 @@ if (data.groups.length <= LABELLED) {
 if (data.asked) {
   const text = make("text", { class: "label askedlabel" }, labels);
   text.textContent = short(data.asked.text, 48);
-  named.push([text, data.asked.x, data.asked.y]);
+  named.unshift([text, data.asked.x, data.asked.y]); // first: the others make room for it
 }
 
 // The view: pixel = place * size * scale + offset.

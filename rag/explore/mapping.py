@@ -141,9 +141,12 @@ def layout(vectors: Floats, kind: Kind, asked: bool = False) -> tuple[NDArray[np
 def _pca(vectors: Floats, fitted: Floats) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     mean = fitted.mean(axis=0, dtype=np.float64)
     centred = fitted - mean
-    spread = centred.T @ centred  # (d, d): no (n, n) matrix
-    values, axes = np.linalg.eigh(spread)
-    axes = axes[:, ::-1][:, :2]
+    if len(fitted) < vectors.shape[1]:
+        _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
+        values, axes = lengths**2, directions[:2].T
+    else:
+        found, directions = np.linalg.eigh(centred.T @ centred)  # (d, d): no (n, n) matrix
+        values, axes = found[::-1], directions[:, ::-1][:, :2]
     axes = axes * np.where(
         axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])] < 0, -1, 1
     )  # else as the library likes
@@ -151,7 +154,7 @@ def _pca(vectors: Floats, fitted: Floats) -> tuple[NDArray[np.float64], tuple[st
     if places.shape[1] < 2:
         places = np.column_stack([places, np.zeros(len(places))])
     total = float(values.sum())
-    share = 100 * float(values[-2:].sum()) / total if total > 1e-9 else 100
+    share = 100 * float(values[:2].sum()) / total if total > 1e-9 else 100
     return places, (f"PCA: the two axes hold {share:.0f} % of the variance; what is near here may be far in the rest",)
 
 

@@ -28,6 +28,7 @@ from rag.store.damage import REPAIR, copies, newest_copy, ways_out
 from rag.store.index import SPACES, collection_name, differences, generation_folder, parts, space_folder
 from rag.store.lexical import Lexical
 from rag.store.seal import is_whole
+from rag.store.spaces import Spaces
 from rag.store.vectors import open_embedded, open_server
 from rag.types import Check, Health, Space
 
@@ -40,7 +41,7 @@ SAMPLE = 100  # chunks that are looked for by their own vector and words
 REBUILD = "`rag doctor --repair` makes it anew from the catalog"
 ANEW = "restore it from a copy or `rag import`, or delete the index folder and run `rag sync`"
 KNOWN = frozenset({"catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm", "catalog.sqlite3.damaged", "copies",
-                   "generations", "writer.lock", "writer.json"})  # fmt: skip
+                   "generations", "writer.lock", "writer.json", "spaces"})  # fmt: skip
 
 
 def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
@@ -71,6 +72,7 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
                 look = partial(_space, here, catalog, space, held, store)
                 checks += _guarded(space, look)
         checks += _guarded("catalog's copy", lambda: iter([_copy(folder, generation, store)]))
+        checks += _guarded("vector spaces", lambda: _spaces(folder), "`rag vectors add` makes it anew")
         checks += [_orphans(folder, generation), _disk(folder, store)]
     return Health(tuple(checks))
 
@@ -263,6 +265,14 @@ def _disk(folder: Path, store: Store) -> Check:
     free = shutil.disk_usage(folder).free // 2**20
     hint = "make room, move the index (store.path), or lower store.min_free_mb"
     return Check("free disk", free >= store.min_free_mb, f"{free:,} MB; a sync wants {store.min_free_mb:,}", hint)
+
+
+def _spaces(folder: Path) -> Iterator[Check]:
+    """Each file has the hash it ends with."""
+    held = Spaces(folder)
+    if names := held.names():
+        rows = sum(len(held.open(name).ids) for name in names)
+        yield Check("vector spaces", True, f"{rows:,} vectors in {_some(names)}")
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:
