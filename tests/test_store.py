@@ -297,7 +297,7 @@ def test_a_catalog_of_format_1_is_brought_up_to_date_by_its_writer(tmp_path: Pat
         with closing(Catalog(file)) as catalog:
             assert catalog.source(content, "a.txt") == Source("a.txt", "One.", "text")
             assert catalog.chunks_of(content)[0].chunk == chunk
-            assert catalog.altered() == {"contents": 0, "chunks": 0, "vectors": 0}
+            assert catalog.altered() == {"contents": 0, "chunks": 0, "media": 0, "vectors": 0}
     with closing(Catalog(file, readonly=True)) as catalog:
         assert catalog.meta("format") == FORMAT
 

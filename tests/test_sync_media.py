@@ -138,7 +138,10 @@ def test_an_index_from_before_pictures_gains_them(tmp_path: Path, folder: Path) 
     with open_rag(folder, tmp_path / "index", images__kind="none", audio__kind="none") as rag:
         rag.sync()
     database = sqlite3.connect(tmp_path / "index" / "catalog.sqlite3")
-    database.executescript("DROP TABLE media; UPDATE meta SET value = '2' WHERE key = 'format'")
+    database.executescript("DROP TABLE media; DROP INDEX vectors_marked")
+    for table in ("contents", "chunks", "vectors"):  # as format 2 was
+        database.execute(f"ALTER TABLE {table} DROP COLUMN sum")
+    database.execute("UPDATE meta SET value = '2' WHERE key = 'format'")
     database.execute("DELETE FROM meta WHERE key IN ('images', 'audio')")
     database.commit()
     database.close()
