@@ -85,7 +85,7 @@ class _Collection:
         saves: bool = False,
     ) -> None:
         self._client, self._failure = client, failure
-        # Embedded, it is saved at every call. Chroma's own way, once in 1,000 rows, has each reader replay the rest from
+        # Embedded, it is saved at every call. Chroma's own way, once in 1,000 rows, has readers replay the rest from
         # its log, and write its vector files as it opens: with what lay in its memory (docs/decisions/0015).
         saving = {"sync_threshold": 1, "batch_size": 1} if saves else {}
         settings = {"hnsw": {"space": "cosine", "ef_search": ef_search, "ef_construction": 200, **saving}}
