@@ -266,6 +266,12 @@ def _kill(r: dict[str, Any]) -> list[Row]:
     return [(k, told, held.get(k, "")) for k, told, _ in _plain(shown)]
 
 
+def _mend(r: dict[str, Any]) -> list[Row]:
+    size = f"{r['chunks']:,} x {r['dimension']}, catalog {r['catalog_mb']} MB, load {r['load']}"
+    rows = [(k, f"{v} s", "< 120 s wanted" if k == "repair" else "") for k, v in r["seconds"].items()]
+    return [("chunks x dimension", size, ""), *rows]
+
+
 def _ann(r: dict[str, Any]) -> list[Row]:
     rows: list[Row] = [("chunks, questions, ef_search", f"{r['chunks']:,}, {r['questions']}, {r['ef_search']}", "")]
     for when, found in r.items():
@@ -307,6 +313,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("cold-start", "Cold start", _cold),
     ("sync-unchanged", "Second sync of 1,000 unchanged files", _unchanged),
     ("kill", "kill -9 during sync, delete, compact, export, import and repair", _kill),
+    ("mend", "Mending from the catalog", _mend),
     ("ann-recall", "Recall@10 of the shipped Chroma settings against exact search", _ann),
     ("sample", "The sample folder's questions", _plain),
     ("abstention", "Answerable or not", _abstention),

@@ -15,9 +15,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from rag.store import Catalog, copies, writer
 from rag.store.index import generation_folder
 from rag.store.vectors import _Collection
 
-IN_CI = 9
+IN_CI = 7
 
 
 @pytest.fixture(scope="module")
@@ -176,12 +177,12 @@ def test_a_copy_costs_a_bounded_part_of_the_time(
     before = (index / "copies" / "catalog-2.sqlite3").stat().st_mtime_ns
     rag.sync()
     assert (index / "copies" / "catalog-2.sqlite3").stat().st_mtime_ns == before
-    with open_rag(docs, index, store__copies=3) as more:
-        for i in range(4):
+    with open_rag(docs, index, store__copies=2) as more:
+        for i in range(2):
             write(docs, **{f"{i}_txt": f"Number {i}."})
             clock[0] += 1e6
             more.sync()
-        assert held() == ["catalog-6.sqlite3", "catalog-5.sqlite3", "catalog-4.sqlite3"]
+        assert held() == ["catalog-4.sqlite3", "catalog-3.sqlite3"]
     with open_rag(docs, index, store__copies=0) as none:
         none.sync()
     assert held() == []
@@ -295,7 +296,7 @@ def test_a_full_disk_is_told_and_loses_nothing(rag: Rag, docs: Path, index: Path
     before = index_state(index)
     for i in range(30):
         (docs / f"{i}.txt").write_text(f"Number {i} has {i * i} apples.\n" * 40)
-    limits = [2**10, 2**14, 2**16, 150_000, 200_000, 400_000] if SOAK else [2**14, 200_000]
+    limits = [2**10, 2**14, 2**16, 150_000, 200_000, 400_000] if SOAK else [200_000]
     told = [limited(docs, index, limit) for limit in limits]
     assert all(t == "done" or (t.startswith("refused") and "free space" in t) for t in told), told
     assert told[0] != "done"
@@ -333,23 +334,27 @@ def test_no_room_in_the_middle_of_publishing_leaves_what_was(
     assert is_healthy(rag)
 
 
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """pytest's own folders are their owner's only."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="takes root to give it up")
-def test_folders_that_cannot_be_written_are_named_and_left_alone(rag: Rag, docs: Path, index: Path) -> None:
+def test_folders_that_cannot_be_written_are_named_and_left_alone(open_to_all: Path) -> None:
     """As another user, who may read everything and write nothing."""
+    docs, index = open_to_all / "docs", open_to_all / "index"
     write(docs, birds_md=RIVER)
-    rag.sync()
-    rag.close()
+    with open_rag(docs, index) as rag:
+        rag.sync()
     before = {p: p.read_bytes() for p in index.rglob("*") if p.is_file()}
     program = FILL.replace("resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))", "import os; os.setuid(65534)")
     for folder in (index, *index.rglob("*"), docs, *docs.rglob("*")):
         folder.chmod(0o755 if folder.is_dir() else 0o644)
-    reachable = index
-    while reachable != reachable.parent:
-        reachable = reachable.parent
-        if not os.stat(reachable).st_mode & 0o001:
-            pytest.skip(f"{reachable} can't be entered by another user")
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    for do in ("sync", "repair", "compact"):
+    for do in ("sync", "repair", "compact") if SOAK else ("sync",):
         ended = subprocess.run(
             [sys.executable, "-c", program, str(docs), str(index), "0", do],
             env={**os.environ, "PYTHONPATH": path, "HOME": "/nonexistent"},

@@ -667,9 +667,10 @@ class Catalog:
 
     def check_census(self, generation: int) -> None:
         """Raises IndexDamaged where the published `generation` doesn't see what it saw when it was published."""
-        kept = self.meta("census")
-        if kept is not None and generation == self.generation and kept != self.census(generation):
-            raise damaged(self.file, "files or chunks that it held are missing, or others")
+        with self.snapshot() as published:
+            kept = self.meta("census")
+            if kept is not None and generation == published and kept != self.census(generation):
+                raise damaged(self.file, "files or chunks that it held are missing, or others")
 
     def altered(self) -> dict[str, int]:
         """How many rows of each table aren't what their sum says, but for texts that were read anew since. Reads all
@@ -739,6 +740,8 @@ def _file_row(row: tuple[Any, ...]) -> FileRow:
     row_id, path, size, mtime_ns, seen_ns, hash_, content_id, content_key, outcome, reason = row
     if not (isinstance(path, str) and isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(seen_ns, int)):
         raise TypeError(f"the row of file {row_id}")
+    if content_id is not None and not isinstance(content_key, str):
+        raise TypeError(f"the text of file {row_id} is gone")
     return FileRow(row_id, path, size, mtime_ns, seen_ns, hash_, content_id, content_key, Outcome(outcome), reason)
 
 

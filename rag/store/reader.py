@@ -42,18 +42,19 @@ class IndexReader:
                 raise damaged(folder / "catalog.sqlite3", "it is gone")
             raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
         self.catalog = Catalog(folder / "catalog.sqlite3", readonly=True)
+        self._counted = 0  # the last generation whose census was taken
         try:
             if self.catalog.generation == 0:
                 raise IndexMissing(f"the index at {folder} was never finished", "run `rag sync`")
             if fingerprint is not None:
                 compare_fingerprint(self.catalog.meta("embedding"), fingerprint, folder)
+            self._count(self.catalog.generation)
         except BaseException:
             self.catalog.close()
             raise
         self._fingerprint = fingerprint
         self._lock = threading.RLock()
         self._process = SameProcess()
-        self._counted = 0  # the last generation whose census was taken
         self._opened: dict[str, tuple[int, Any]] = {}
 
     def close(self) -> None:
@@ -204,6 +205,11 @@ class IndexReader:
         if held is not None and name.startswith("vectors"):
             held[1].close()
 
+    def _count(self, generation: int) -> None:
+        if self._counted != generation:
+            self.catalog.check_census(generation)
+            self._counted = generation
+
     def _open(self, name: str, generation: int, make: Callable[[int], Any]) -> Any:
         self._process.check()
         with self._lock:
@@ -211,9 +217,7 @@ class IndexReader:
             if held is None or held[0] != generation:
                 if self._fingerprint is not None:  # another process may have re-indexed with another model
                     compare_fingerprint(self.catalog.meta("embedding"), self._fingerprint, self.folder)
-                if self._counted != generation:
-                    self.catalog.check_census(generation)
-                    self._counted = generation
+                self._count(generation)
                 made = make(generation)
                 self._drop(name)
                 self._opened[name] = held = (generation, made)

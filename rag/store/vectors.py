@@ -74,12 +74,20 @@ class _Collection:
     """What the embedded and the server form share: one Chroma collection of chunk ids."""
 
     def __init__(
-        self, client: Any, name: str, dimension: int, ef_search: int, where: str, create: bool, failure: Failure
+        self,
+        client: Any,
+        name: str,
+        dimension: int,
+        ef_search: int,
+        where: str,
+        create: bool,
+        failure: Failure,
+        saves: bool = False,
     ) -> None:
         self._client, self._failure = client, failure
-        # Saved at every call. Chroma's own way, once in 1,000 rows, has each reader replay the rest from its log, and
-        # write its vector files as it opens: with whatever lay in its memory (docs/decisions/0015).
-        saving = {"sync_threshold": 1, "batch_size": 1}
+        # Embedded, it is saved at every call. Chroma's own way, once in 1,000 rows, has readers replay the rest from
+        # its log, and write its vector files as it opens: with what lay in its memory (docs/decisions/0015).
+        saving = {"sync_threshold": 1, "batch_size": 1} if saves else {}
         settings = {"hnsw": {"space": "cosine", "ef_search": ef_search, "ef_construction": 200, **saving}}
         if create:
             made = client.get_or_create_collection(
@@ -153,7 +161,7 @@ def open_embedded(
     client = None
     try:
         client = chromadb.PersistentClient(str(folder), settings=chromadb.config.Settings(anonymized_telemetry=False))
-        return _Collection(client, name, dimension, store.ef_search, str(folder), create, failure)
+        return _Collection(client, name, dimension, store.ef_search, str(folder), create, failure, saves=True)
     except Exception as error:
         if client is not None:
             client.close()
