@@ -246,13 +246,15 @@ def of_size(unit: str, size: int) -> str:
     ("size", "most"), [(20_000, 4.0), pytest.param(4 * 2**20, 10.0, marks=pytest.mark.slow)], ids=["20 kB", "4 MB"]
 )
 def test_hostile_texts_of_a_size(kind: str, size: int, most: float) -> None:
-    """`most`: seconds of CPU. Danish alone took six minutes."""
+    """`most`: seconds of CPU beside finding the tokens once. Danish alone took six minutes."""
     made = splitter(kind, "words", 30)
     for name, unit in UNITS.items():
         source = Source("a", of_size(unit, size), "md")
         began = time.process_time()
+        limits("words").tokenizer.offsets(source.text)
+        counted = time.process_time()
         chunks = made.split(source)
-        assert time.process_time() - began < most, name
+        assert time.process_time() - counted < most + (counted - began), name
         assert chunks or not source.text.strip()
         assert all(source.text[c.span.start : c.span.end] == c.text for c in chunks)
 
