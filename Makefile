@@ -5,7 +5,7 @@ BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
 S ?= 600
-.PHONY: ask test check lint types imports soak fuzz bench install dev clean documents
+.PHONY: ask test check lint types imports soak fuzz audit bench install dev clean documents
 
 ask: .venv/.installed  ## answer Q from data/documents
 	@$(BIN)/rag ask "$(Q)" --docs data/documents
@@ -46,6 +46,12 @@ soak: .venv/.dev  ## the same tests, longer: kills, state machines, properties
 
 fuzz: .venv/.dev  ## mutated files through each loader, S seconds per kind
 	$(BIN)/python tests/fuzz/run.py --seconds $(S)
+
+audit: .venv/.dev  ## known holes in what we depend on: docs/advisories.md, and pip-audit where its database can be reached
+	$(BIN)/python -m pytest tests/test_packaging.py -k advisories
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	told=$$($(BIN)/python -m pip_audit --skip-editable --ignore-vuln CVE-2026-45829 --ignore-vuln CVE-2026-45833 2>&1); \
+	echo "$$told"; ! echo "$$told" | grep -q "^Found .* known vulnerabilit"
 
 bench: .venv/.dev  ## every figure of docs/results.md that needs no training data
 	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -123,7 +123,9 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
 
     Tokenizers split at white space first and (the byte-level ones) glue one space to the word behind it, so the
     tokens of the pieces are the tokens of the whole. Text without white space is cut hard at ten times that.
+    Half a surrogate pair, which no tokenizer takes, is read as "?": one character as well.
     """
+    text = text if text.isascii() else text.encode("utf-8", "replace").decode()
     start = 0
     while len(text) - start > BLOCK_CHARS:
         found = _SPACE_RUN.search(text, start + BLOCK_CHARS, min(len(text), start + 10 * BLOCK_CHARS))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 from shell import METAL, Shell, write
 
 ROOT = Path(__file__).parents[1]
@@ -106,3 +111,21 @@ def test_every_package_we_import_is_declared() -> None:
 
 def test_the_command_is_installed() -> None:
     assert os.access(Path(sys.executable).parent / "rag", os.X_OK)
+
+
+def test_floors_close_the_advisories_that_are_listed() -> None:
+    """And what is installed here is at or above its floor."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        Requirement(r) for rs in (project["dependencies"], *project["optional-dependencies"].values()) for r in rs
+    ]
+    floors = {r.name: Version(s.version) for r in wanted for s in r.specifier if s.operator == ">="}
+    lines = (ROOT / "docs" / "advisories.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")][1:]
+    rows = [row for row in rows if set(row[0]) != {"-"}]
+    assert len(rows) > 10
+    for name, closed_by, advisory, _ in rows:
+        assert re.fullmatch(r"CVE-\d{4}-\d{4,}", advisory), advisory
+        assert floors[name] >= Version(closed_by), f"{name}: {advisory} is closed by {closed_by}"
+        with contextlib.suppress(PackageNotFoundError):  # an extra
+            assert Version(version(name)) >= floors[name], name

@@ -212,6 +212,59 @@ HOSTILE = {
 }
 
 
+UNITS = {  # repeated up to a size in bytes
+    "no spaces": "abcdefghij",
+    "one letter": "a",
+    "newlines": "\n",
+    "combining marks": "\u0301\u0327",
+    "bidirectional and zero width": "\u202e\u2066\u200b\u200d\u200f",
+    "families": "👩\u200d",
+    "half surrogates": "\ud800\udc00\udfff x",
+    "alternating scripts": "a日яあ한ع",
+    "words of many scripts": "word слово 語 كلمة ",
+    "short lines": "a b.\n",
+    "table": "| 1. | two! |\n",
+    "one row": " a |",
+    "deeper lists": "".join("  " * depth + "- a\n" for depth in range(100)),
+    "quotes": "> ",
+    "quoted lines": "> > > a.\n",
+    "fences": "```\n",
+    "fences within": "````\n```\n",
+    "deeper headings": "# a\n## b\n### c\n#### d\n##### e\n###### f\n",
+    "list in a line": "1. a 2. b 3. c ",
+    "Danish": "og det er ABC. Den ",  # of the library's rules the slowest
+    "Italian": "il la e.g. Dr. ",
+}
+
+
+def of_size(unit: str, size: int) -> str:
+    return unit * (size // len(unit.encode("utf-8", "surrogatepass")))
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "document"])  # that is sentence for one long page
+@pytest.mark.parametrize(
+    ("size", "most"), [(20_000, 4.0), pytest.param(4 * 2**20, 10.0, marks=pytest.mark.slow)], ids=["20 kB", "4 MB"]
+)
+def test_hostile_texts_of_a_size(kind: str, size: int, most: float) -> None:
+    """`most`: seconds of CPU beside finding the tokens once. Danish alone took six minutes."""
+    made = splitter(kind, "words", 30)
+    for name, unit in UNITS.items():
+        source = Source("a", of_size(unit, size), "md")
+        began = time.process_time()
+        limits("words").tokenizer.offsets(source.text)
+        counted = time.process_time()
+        chunks = made.split(source)
+        assert time.process_time() - counted < most + (counted - began), name
+        assert chunks or not source.text.strip()
+        assert all(source.text[c.span.start : c.span.end] == c.text for c in chunks)
+
+
+def test_half_a_surrogate_is_a_character_of_its_own() -> None:
+    text = "One \ud800 two \udfff three. " * 30
+    chunks = splitter("sentence", "all-MiniLM-L6-v2", 20).split(Source("a", text, "md"))
+    check(Source("a", text, "md"), chunks, limits("all-MiniLM-L6-v2"), 20, 0)
+
+
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "document"])  # that is sentence for one long page
 def test_hostile_texts_take_linear_time(kind: str) -> None:
     """80 to 200 kB each: quadratic work would take minutes."""
