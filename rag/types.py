@@ -160,11 +160,21 @@ class Chunk:
     text: str
     span: Span
     location: Location
-    prefix: str = ""  # title and headings put before the text when it is embedded; never part of the span
+    prefix: str = ""  # title, headings and a table's head, before the text when it is embedded; never part of the span
 
     @property
     def embedded_text(self) -> str:
         return self.prefix + self.text
+
+    @property
+    def table_head(self) -> str:
+        """The row at the head of the table in whose middle the chunk begins; "": there is none.
+
+        >>> Chunk("| 3 | 4 |", Span(36, 45), Location(None, 4), "Sizes\n| a | b |\n").table_head
+        '| a | b |'
+        """
+        last = self.prefix.rstrip("\n").rpartition("\n")[2]
+        return last if last.startswith("| ") else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +201,16 @@ class Passage:
     stages: tuple[StageScore, ...] = ()
     title: str | None = None
     also_in: tuple[str, ...] = ()  # other files with the same content
+    table_head: str = ""  # of the table in whose middle the text begins; no part of the span
 
     @property
     def label(self) -> str:
         return label(self.source, self.location)
+
+    @property
+    def shown(self) -> str:
+        """The text as a reader needs it: rows of a table below the table's head."""
+        return f"{self.table_head}\n{self.text}" if self.table_head else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +360,7 @@ def passage_to_dict(p: Passage) -> dict[str, Any]:
         "end": p.span.end,
         "score": round(p.score, 6),
         "text": p.text,
+        "table_head": p.table_head,
         "chunk_id": p.chunk_id,
         "also_in": list(p.also_in),
         "stages": [{"stage": s.stage, "score": round(s.score, 6), "rank": s.rank} for s in p.stages],
