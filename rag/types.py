@@ -67,6 +67,7 @@ class Location:
     line: int  # line within the source's text
     headings: tuple[str, ...] = ()
     seconds: float | None = None  # from the start of the recording; None where the text has no times
+    ocr: bool = False  # the page was a picture: a program guessed the words
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,15 @@ class Source:
         return tuple(h.title for h in stack)
 
     def locate(self, offset: int) -> Location:
+        page = self.page_at(offset)
         return Location(
-            self.page_at(offset), self.line_at(offset), self.heading_path_at(offset), self.seconds_at(offset)
+            page, self.line_at(offset), self.heading_path_at(offset), self.seconds_at(offset), page in self.ocr_pages
         )
+
+    @cached_property
+    def ocr_pages(self) -> frozenset[int]:
+        """Pages whose words a program read from a picture."""
+        return frozenset(self.metadata.get("ocr_pages", ()))
 
     def line_span(self, first: int, last: int | None = None) -> Span:
         """Characters of lines first..last (1-based, inclusive), without the last line's newline."""
@@ -240,11 +247,13 @@ def label(source: str, location: Location) -> str:
     'notes.md:41 (Tokenization > Padding)'
     >>> label("talk.srt", Location(None, 41, seconds=133.4))
     'talk.srt, at 02:13'
+    >>> label("scan.pdf", Location(3, 120, ocr=True))
+    'scan.pdf, page 3 (read by OCR)'
     """
     if location.seconds is not None:
         return f"{source}, at {clock(location.seconds)}"
     if location.page is not None:
-        return f"{source}, {_page_word(source)} {location.page}"
+        return f"{source}, {_page_word(source)} {location.page}{' (read by OCR)' if location.ocr else ''}"
     headings = f" ({' > '.join(location.headings)})" if location.headings else ""
     return f"{source}:{location.line}{headings}"
 

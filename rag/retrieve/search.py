@@ -285,7 +285,7 @@ class Retriever:
             path = next((p for p in content.paths if named(p, content.kind, page)), content.paths[0])
             others = dict.fromkeys([*(p for p in content.paths if p != path), *also.get(chunk_id, ())])
             passage = Passage(
-                number, row.key, path, content.kind, row.chunk.span, row.chunk.text, row.chunk.location,
+                number, row.key, path, content.kind, row.chunk.span, row.chunk.text, content.place(row.chunk),
                 float(scores[chunk_id]), tuple(found.stages.get(chunk_id, ())), content.title, tuple(others),
                 row.chunk.table_head,
             )  # fmt: skip

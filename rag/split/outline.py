@@ -69,7 +69,10 @@ class Outline:
     def locate(self, offset: int) -> Location:
         index = bisect_right(self._starts, offset) - 1
         source = self.source
-        return Location(source.page_at(offset), source.line_at(offset), self._path(index), source.seconds_at(offset))
+        page = source.page_at(offset)
+        return Location(
+            page, source.line_at(offset), self._path(index), source.seconds_at(offset), page in source.ocr_pages
+        )
 
     def prefix(self, offset: int) -> str:
         """What is put before a chunk that begins at `offset`: `Title: Outer > Inner` and a line end, or nothing; then,
