@@ -99,7 +99,7 @@ def passages_text(passages: Sequence[Passage]) -> str:
     """Numbered passages behind a fresh marker, each with its place: what a model cites from."""
     if not passages:
         return "Nothing was found."
-    marker = fresh_marker([part for p in passages for part in (p.text, p.label)])
+    marker = fresh_marker([part for p in passages for part in (p.shown, p.label)])
     count = "1 passage" if len(passages) == 1 else f"{len(passages)} passages, best first"
     head = f"{count}. {MARKER_NOTICE.format(marker=marker)} Cite the place, like [{_place(passages[0])}]."
     return "\n\n".join([head, *(render_passage(p, marker) for p in passages)])

@@ -553,8 +553,8 @@ class Rag:
         first, (path, *others) = max(0, at - before), content.paths
         return [
             Passage(
-                n, c.key, path, content.kind, c.chunk.span, c.chunk.text, c.chunk.location, 0.0,
-                title=content.title, also_in=tuple(others),
+                n, c.key, path, content.kind, c.chunk.span, c.chunk.text, content.place(c.chunk), 0.0,
+                title=content.title, also_in=tuple(others), table_head=c.chunk.table_head,
             )
             for n, c in enumerate(chunks[first : at + after + 1], first + 1)
         ]  # fmt: skip

@@ -201,7 +201,7 @@ def render_passage(passage: Passage, marker: str) -> str:
 
     The form was measured on SmolLM2-135M: of 24 questions 20 right so, 14 with the marker at the head of the line.
     """
-    return fenced(f'[{passage.number}] {one_line(passage.label)}\n"{passage.text}"', marker)
+    return fenced(f'[{passage.number}] {one_line(passage.label)}\n"{passage.shown}"', marker)
 
 
 def fenced(text: str, marker: str) -> str:

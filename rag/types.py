@@ -67,6 +67,7 @@ class Location:
     line: int  # line within the source's text; 0 where there is none: a picture, a recording
     headings: tuple[str, ...] = ()
     seconds: float | None = None  # from the start of the recording; None where the text has no times
+    ocr: bool = False  # the page was a picture: a program guessed the words
 
 
 Space = Literal["images", "audio"]  # beside the texts': vectors of another kind, never compared with theirs
@@ -152,9 +153,15 @@ class Source:
         return tuple(h.title for h in stack)
 
     def locate(self, offset: int) -> Location:
+        page = self.page_at(offset)
         return Location(
-            self.page_at(offset), self.line_at(offset), self.heading_path_at(offset), self.seconds_at(offset)
+            page, self.line_at(offset), self.heading_path_at(offset), self.seconds_at(offset), page in self.ocr_pages
         )
+
+    @cached_property
+    def ocr_pages(self) -> frozenset[int]:
+        """Pages whose words a program read from a picture."""
+        return frozenset(self.metadata.get("ocr_pages", ()))
 
     def line_span(self, first: int, last: int | None = None) -> Span:
         """Characters of lines first..last (1-based, inclusive), without the last line's newline."""
@@ -174,11 +181,21 @@ class Chunk:
     text: str
     span: Span
     location: Location
-    prefix: str = ""  # title and headings put before the text when it is embedded; never part of the span
+    prefix: str = ""  # title, headings and a table's head, before the text when it is embedded; never part of the span
 
     @property
     def embedded_text(self) -> str:
         return self.prefix + self.text
+
+    @property
+    def table_head(self) -> str:
+        """The row at the head of the table in whose middle the chunk begins; "": there is none.
+
+        >>> Chunk("| 3 | 4 |", Span(36, 45), Location(None, 4), "Sizes\n| a | b |\n").table_head
+        '| a | b |'
+        """
+        last = self.prefix.rstrip("\n").rpartition("\n")[2]
+        return last if last.startswith("| ") else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +223,16 @@ class Passage:
     title: str | None = None
     also_in: tuple[str, ...] = ()  # other files with the same content
     space: Literal["text", "images", "audio"] = "text"  # of the vector it was found by; beside "text", `text` is empty
+    table_head: str = ""  # of the table in whose middle the text begins; no part of the span
 
     @property
     def label(self) -> str:
         return label(self.source, self.location)
+
+    @property
+    def shown(self) -> str:
+        """The text as a reader needs it: rows of a table below the table's head."""
+        return f"{self.table_head}\n{self.text}" if self.table_head else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +264,13 @@ def label(source: str, location: Location) -> str:
     'talk.srt, at 02:13'
     >>> label("photo.jpg", Location(None, 0))
     'photo.jpg'
+    >>> label("scan.pdf", Location(3, 120, ocr=True))
+    'scan.pdf, page 3 (read by OCR)'
     """
     if location.seconds is not None:
         return f"{source}, at {clock(location.seconds)}"
     if location.page is not None:
-        return f"{source}, {_page_word(source)} {location.page}"
+        return f"{source}, {_page_word(source)} {location.page}{' (read by OCR)' if location.ocr else ''}"
     if not location.line:
         return source
     headings = f" ({' > '.join(location.headings)})" if location.headings else ""
@@ -363,6 +388,7 @@ def passage_to_dict(p: Passage) -> dict[str, Any]:
         "end": p.span.end,
         "score": round(p.score, 6),
         "text": p.text,
+        "table_head": p.table_head,
         "chunk_id": p.chunk_id,
         "also_in": list(p.also_in),
         "space": p.space,

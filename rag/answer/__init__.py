@@ -231,7 +231,7 @@ class Answerer:
         known = evidence.vectors[rows]
         asked = set(self.reader.terms(question))
         likely = extractive.likely(evidence.scores[rows])[: self.config.generate.max_sentences]
-        texts = {p.number: p.text for p in passages}
+        texts = {p.number: p.shown for p in passages}
         attributed: list[tuple[Statement, Candidate | None]] = []
         for (sentence, cited), vector in zip(sentences, vectors, strict=True):
             terms = self.reader.terms(sentence)

@@ -109,7 +109,7 @@ def show_passages(passages: Iterable[Passage], explain: bool, folder: Path) -> N
             click.echo(f"    {' · '.join(f'{s.stage} {s.score:.3f} (rank {s.rank})' for s in passage.stages)}")
             if passage.also_in:
                 click.echo(f"    also in {one_line(', '.join(passage.also_in))}")
-        text = one_line(passage.text) if passage.space == "text" else _MEDIA[passage.space]
+        text = one_line(passage.shown) if passage.space == "text" else _MEDIA[passage.space]
         click.echo(f"    {text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(' ', 1)[0] + ' …'}")
 
 

@@ -30,6 +30,8 @@ class Load(Section):
     timeout_s: float = Field(180, gt=0)  # wall clock per file
     memory_mb: int = Field(960, ge=256)  # address space of a worker above what it starts with
     pdf: Literal["pypdfium2", "pypdf"] = "pypdfium2"  # tried first; what it can't read, the other one tries
+    ocr: Literal["none", "tesseract"] = "none"  # for PDF pages without text; the program of that name
+    ocr_language: str = Field("eng", pattern=r"^[A-Za-z0-9_]+(\+[A-Za-z0-9_]+)*$")  # as tesseract names it: deu+eng
     max_pages: int = Field(5000, ge=1)  # of one PDF
     max_chars: int = Field(20_000_000, ge=1000)  # of one file's text
 

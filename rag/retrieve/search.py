@@ -285,8 +285,9 @@ class Retriever:
             path = next((p for p in content.paths if named(p, content.kind, page)), content.paths[0])
             others = dict.fromkeys([*(p for p in content.paths if p != path), *also.get(chunk_id, ())])
             passage = Passage(
-                number, row.key, path, content.kind, row.chunk.span, row.chunk.text, row.chunk.location,
+                number, row.key, path, content.kind, row.chunk.span, row.chunk.text, content.place(row.chunk),
                 float(scores[chunk_id]), tuple(found.stages.get(chunk_id, ())), content.title, tuple(others),
+                row.chunk.table_head,
             )  # fmt: skip
             passages.append(self._widen(passage, row, config.neighbours) if config.neighbours else passage)
         return _merge_overlapping(passages, catalog, rows, kept) if config.neighbours else passages
@@ -298,7 +299,13 @@ class Retriever:
         around = siblings[max(0, at - neighbours) : at + neighbours + 1]
         span = Span(min(s.chunk.span.start for s in around), max(s.chunk.span.end for s in around))
         source: Source = self.reader.catalog.source(row.content_id, passage.source)
-        return replace(passage, span=span, text=span.cut(source.text), location=source.locate(span.start))
+        return replace(
+            passage,
+            span=span,
+            text=span.cut(source.text),
+            location=source.locate(span.start),
+            table_head=around[0].chunk.table_head,
+        )
 
     # ---- diagnosis ----------------------------------------------------------------------------------------
 
@@ -362,5 +369,8 @@ def _merge_overlapping(passages: list[Passage], catalog: Any, rows: Any, kept: l
         span = Span(min(first.span.start, passage.span.start), max(first.span.end, passage.span.end))
         chunk_id = kept[passage.number - 1]
         source: Source = catalog.source(rows[chunk_id].content_id, first.source)
-        result[twin] = replace(first, span=span, text=span.cut(source.text), location=source.locate(span.start))
+        head = min(first, passage, key=lambda p: p.span.start).table_head
+        result[twin] = replace(
+            first, span=span, text=span.cut(source.text), location=source.locate(span.start), table_head=head
+        )
     return [replace(p, number=n) for n, p in enumerate(result, 1)]

@@ -62,6 +62,7 @@ class PassageOut(BaseModel):
     end: int
     score: float
     text: str
+    table_head: str
     chunk_id: str
     also_in: list[str]
     stages: list[Stage]

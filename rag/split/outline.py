@@ -6,16 +6,24 @@ many chunks.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from rag.split.limits import Prepend
 from rag.types import Location, Source
 
+_DELIMITER = re.compile(  # the line under a table's head; no part of it can match what another could: linear
+    r"\n(?=[^\n]*\|)[ \t]{0,8}\|?(?:[ \t]*:?-+:?[ \t]*\|)*[ \t]*(?::?-+:?)?[ \t]*(?=\n)"
+)
+_CELL = re.compile(r"(?<!\\)\|")
+_WITHOUT_TABLES = ("text", "code")  # there, rows of bars and dashes are no Markdown
+
 
 class Outline:
-    """`most` is the number of tokens that a prefix may have, `count` and `shorten` measure in the same tokens."""
+    """`most` is the number of tokens that the headings of a prefix may have, and a table's head as well; `count` and
+    `shorten` measure in the same tokens."""
 
     def __init__(
         self,
@@ -31,6 +39,9 @@ class Outline:
         self._count = count
         self._shorten = shorten
         self._starts = [h.start for h in source.headings]
+        self._tables = [] if source.kind in _WITHOUT_TABLES else list(tables(source.text))
+        self._bodies = [body for body, _, _ in self._tables]
+        self._head = lru_cache(maxsize=64)(self._head_of)
         self._parents = self._find_parents()
         self._path = lru_cache(maxsize=64)(self._path_of)
         self._prefix = lru_cache(maxsize=256)(self._prefix_of)
@@ -58,19 +69,39 @@ class Outline:
     def locate(self, offset: int) -> Location:
         index = bisect_right(self._starts, offset) - 1
         source = self.source
-        return Location(source.page_at(offset), source.line_at(offset), self._path(index), source.seconds_at(offset))
+        page = source.page_at(offset)
+        return Location(
+            page, source.line_at(offset), self._path(index), source.seconds_at(offset), page in source.ocr_pages
+        )
 
     def prefix(self, offset: int) -> str:
-        """What is put before a chunk that begins at `offset`: `Title: Outer > Inner` and a line end, or nothing.
+        """What is put before a chunk that begins at `offset`: `Title: Outer > Inner` and a line end, or nothing; then,
+        for one that begins in a table, the row at the table's head.
 
         The heading that the chunk itself begins with is left out.
         """
+        table = bisect_right(self._bodies, offset) - 1
+        head = self._head(table) if table >= 0 and offset < self._tables[table][1] else ""
         if self._prepend == "none":
-            return ""
+            return head
         index = bisect_right(self._starts, offset) - 1
         if index >= 0 and self._starts[index] == offset:
             index = self._parents[index]
-        return self._prefix(index)
+        return self._prefix(index) + head
+
+    @property
+    def parts(self) -> int:
+        """How many parts of at most `most` tokens a prefix may have."""
+        return (self._prepend != "none") + bool(self._tables)
+
+    def _head_of(self, table: int) -> str:
+        """The row as `| a | b |` and a line end; shortened to `most` tokens where it is longer."""
+        row = f"| {' | '.join(_cells(self._tables[table][2]))} |"
+        for room in range(self._most, 0, -1):
+            if self._count(row) <= self._most:
+                return row + "\n" if row.startswith("| ") else ""
+            row = self._shorten(row, room)
+        return ""
 
     def prefix_tokens(self, offset: int) -> int:
         text = self.prefix(offset)
@@ -104,4 +135,35 @@ def _joined(title: str, path: list[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:1000]
+    return " ".join(text.split())[:1000].lstrip("| ")  # a line of bars is a table's head: `Chunk.table_head`
+
+
+def _cells(row: str) -> list[str]:
+    row = row.strip().removeprefix("|")
+    if row.endswith("|") and not row.endswith("\\|"):
+        row = row[:-1]
+    return [" ".join(cell.split()) for cell in _CELL.split(row)]
+
+
+def tables(text: str) -> Iterator[tuple[int, int, str]]:
+    r"""The Markdown tables: (where the rows below the head begin, where they end, the head's row), in order.
+
+    >>> list(tables("x\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |\n\ny"))
+    [(27, 46, '| a | b |')]
+    """
+    done = 0
+    for found in _DELIMITER.finditer(text):
+        if found.start() < done:
+            continue
+        head = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
+        if len(head) > 5000 or "|" not in head or len(_cells(head)) != len(_cells(found[0])):
+            continue
+        body = done = found.end() + 1
+        while done < len(text):
+            end = text.find("\n", done)
+            end = len(text) if end < 0 else end
+            if text.find("|", done, end) < 0:
+                break
+            done = end + 1
+        if done > body:
+            yield body, min(done, len(text)), head

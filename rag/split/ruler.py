@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 WORD = 50  # characters; longer words are cut
 BLOCK = 10_000  # characters tokenised at once: faster than larger blocks, which fall out of the cache
-PREFIX_SHARE = 4  # a prefix gets at most a quarter of the model's limit
+PREFIX_SHARE = 4  # headings get at most a quarter of the model's limit, and the head of a table another one
 
 _SPACE = re.compile(r"\s*")
 _CLAUSE = re.compile(r"[,;:—–)\]](?=\s)|[、，；：。！？]")
@@ -114,7 +114,6 @@ class Ruler:
         self.max_tokens = max_tokens
         self.overlap_tokens = overlap_tokens
         self._limit = limits.limit
-        self._prepends = prepend != "none"
         shared = limits.counts_in_embedder_tokens
         self.scale = Scale(self.text, limits.tokenizer, cut_words=shared)
         self._reader: Scale | None = None
@@ -140,7 +139,7 @@ class Ruler:
         """What any chunk may hold, however long its prefix."""
         if self._limit is None:
             return self.max_tokens
-        return min(self.max_tokens, self._limit - (self._limit // PREFIX_SHARE if self._prepends else 0))
+        return min(self.max_tokens, self._limit - self._limit // PREFIX_SHARE * self.outline.parts)
 
     def ahead(self, start: int, most: int | None = None) -> int:
         """The furthest end of a chunk that begins at `start`, as far as offsets tell; `most`: fewer tokens still."""
@@ -166,7 +165,7 @@ class Ruler:
     @property
     def safe_reader_tokens(self) -> int:
         assert self._limit is not None
-        return self._limit - (self._limit // PREFIX_SHARE if self._prepends else 0)
+        return self._limit - self._limit // PREFIX_SHARE * self.outline.parts
 
     def strip(self, start: int, end: int) -> tuple[int, int]:
         """[start, end) without the white space around it; start == end where there is nothing else."""

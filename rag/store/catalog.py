@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -124,6 +124,11 @@ class ContentRow:
     paths: tuple[str, ...]  # files with this content, sorted; the first names it
     kind: str
     title: str | None
+    ocr_pages: frozenset[int] = frozenset()
+
+    def place(self, chunk: Chunk) -> Location:
+        """A chunk's, with whether its page was read by OCR."""
+        return replace(chunk.location, ocr=chunk.location.page in self.ocr_pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,13 +554,16 @@ class Catalog:
             for page in _pages(sorted(set(content_ids))):
                 marks = ",".join(str(int(i)) for i in page)
                 rows = self._db.execute(
-                    f"SELECT c.id, c.kind, c.title, f.path FROM contents c JOIN files f ON f.content_id = c.id "
+                    f"SELECT c.id, c.kind, c.title, c.metadata, f.path "
+                    f"FROM contents c JOIN files f ON f.content_id = c.id "
                     f"WHERE c.id IN ({marks}) AND {_SEEN} ORDER BY f.path",
                     {"g": generation},
                 )
-                for content_id, kind, title, path in rows:
+                for content_id, kind, title, about, path in rows:
                     before = result.get(content_id)
-                    result[content_id] = ContentRow(content_id, (*(before.paths if before else ()), path), kind, title)
+                    scanned = frozenset(json.loads(about).get("ocr_pages", ())) if "ocr_pages" in about else frozenset()
+                    paths = (*(before.paths if before else ()), path)
+                    result[content_id] = ContentRow(content_id, paths, kind, title, scanned)
         return result
 
     def content_chunks(self, content_ids: Iterable[int]) -> list[tuple[int, int, int | None]]:

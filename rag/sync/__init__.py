@@ -136,7 +136,8 @@ class Sync:
         self.writer.check_settings(self.embedder.fingerprint, self._splitting, reindex, spaces)
         load = self.config.load
         self._fingerprint = canonical(self.embedder.fingerprint)
-        settings = canonical([self._fingerprint, self._splitting, load.max_pages, load.max_chars, load.pdf])
+        ocr = [load.ocr, load.ocr_language] if load.ocr != "none" else []
+        settings = canonical([self._fingerprint, self._splitting, load.max_pages, load.max_chars, load.pdf, *ocr])
         self._settings = hashlib.blake2b(settings.encode(), digest_size=16).hexdigest()
         limits = {**load.model_dump(mode="json", exclude={"workers"}), "loader": LOADER_VERSION}
         limits |= {

@@ -2,6 +2,7 @@
 
     engine.py   by_pypdfium2.py   by_pypdf.py     a file -> lines of pages, title, outline
     flow.py                                       lines of pages -> the running text
+    ocr.py                                        a page without text -> lines, where load.ocr says so
 
 The final text is the text: pages, headings and all spans count in it, never in what the parser gave.
 
@@ -60,6 +61,8 @@ class _Pages:
         self.empty: list[int] = []  # no text, though something is drawn
         self.failed: dict[int, str] = {}  # why
         self.rescued: dict[int, str] = {}  # read by the other engine, and why
+        self.by_ocr: list[int] = []
+        self.ocr_failed: dict[int, str] = {}  # why
         self._stack, self._data = stack, data
         self._second: Opened | None = None
         self._hopeless = False
@@ -72,6 +75,22 @@ class _Pages:
             length += sum(len(line.text) + 1 for line in lines)
             if length > config.max_chars:
                 break
+        if self.empty and config.ocr != "none":
+            self._ocr(config)
+
+    def _ocr(self, config: Load) -> None:
+        from rag.load.pdf.ocr import Ocr
+
+        ocr = Ocr(self._data, config)
+        for number in self.empty:
+            lines, why = ocr.lines(number)
+            if lines:
+                self.lines[number] = lines
+                self.by_ocr.append(number)
+            elif why:
+                self.ocr_failed[number] = why
+        read = set(self.by_ocr)
+        self.empty = [number for number in self.empty if number not in read and number not in self.ocr_failed]
 
     def _page(self, number: int) -> list[Line]:
         try:
@@ -105,7 +124,8 @@ def _source(pages: _Pages, relative: str, warnings: list[str], config: Load) -> 
         first = next(iter(failed.values()))
         raise DocumentError(f"none of {total} pages can be read: {first}", "open it and print it to a new PDF")
     if not any(pages.lines):
-        raise EmptyError(f"no text on any of {total} pages, scanned?", "run it through OCR first")
+        why = next(iter(pages.ocr_failed.values()), "")
+        raise EmptyError(f"no text on any of {total} pages, scanned?{f' {why}' if why else ''}", _hint(why, config))
     if pages.empty:
         warnings.append(f"{_numbers(pages.empty)}no text, scanned?")
     if len(pages.lines) < total:
@@ -119,6 +139,9 @@ def _source(pages: _Pages, relative: str, warnings: list[str], config: Load) -> 
         warnings.append(f"{left}left out: {limit}")
     warnings += _by_reason(pages.rescued, f"read by {OTHER[pages.engine]}, {pages.engine} can't")
     warnings += _by_reason(failed, "can't be read")
+    if pages.by_ocr:
+        warnings.append(f"{_numbers(pages.by_ocr)}read by OCR")
+    warnings += _by_reason(pages.ocr_failed, "no text, scanned?")
     text, starts = flow(pages.lines)
     return Source(
         relative,
@@ -127,9 +150,17 @@ def _source(pages: _Pages, relative: str, warnings: list[str], config: Load) -> 
         title=_title(document),
         pages=starts,
         headings=tuple(_headings(document, text, starts)),
-        metadata={"pages": total},
+        metadata={"pages": total, **({"ocr_pages": [n + 1 for n in pages.by_ocr]} if pages.by_ocr else {})},
         warnings=tuple(warnings),
     )
+
+
+def _hint(why: str, config: Load) -> str:
+    from rag.load.pdf.ocr import HINTS
+
+    if config.ocr == "none":
+        return "run it through OCR first, or set load.ocr to tesseract"
+    return HINTS.get(why, "run it through another OCR first")
 
 
 def _by_reason(pages: dict[int, str], what: str) -> Iterator[str]:

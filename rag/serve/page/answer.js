@@ -55,7 +55,7 @@ export function passages(list, open = false) {
         opener({ source: p.source, page: p.page ?? undefined, line: p.line, start: p.start, end: p.end }, el("bdi", {}, place(p))),
         el("span", { class: "score" }, bar, p.score.toFixed(3))),
       p.headings.length ? el("p", { class: "dim trail", dir: "auto" }, shown(p.headings.join(" › "))) : null,
-      el("p", { class: "passage-text", dir: "auto" }, shown(p.text)),
+      el("p", { class: "passage-text", dir: "auto" }, shown(p.table_head ? `${p.table_head}\n${p.text}` : p.text)),
       el("ul", { class: "why", "aria-label": "Why it was found" }, why),
       p.also_in.length ? el("p", { class: "dim" }, shown(`also in ${p.also_in.join(", ")}`)) : null);
   });
