@@ -222,8 +222,8 @@ class Passage:
     stages: tuple[StageScore, ...] = ()
     title: str | None = None
     also_in: tuple[str, ...] = ()  # other files with the same content
-    space: Literal["text", "images", "audio"] = "text"  # of the vector it was found by; beside "text", `text` is empty
     table_head: str = ""  # of the table in whose middle the text begins; no part of the span
+    space: Literal["text", "images", "audio"] = "text"  # of the vector it was found by; beside "text", `text` is empty
 
     @property
     def label(self) -> str:

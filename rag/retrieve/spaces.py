@@ -124,6 +124,6 @@ def _passages(
         kept[same] = Passage(
             rank, row.key, path, content.kind, Span(row.start, row.start), "", row.location, score,
             (StageScore(space, score, rank),), content.title,
-            tuple(p for p in content.paths if p != path), space,
+            tuple(p for p in content.paths if p != path), space=space,
         )  # fmt: skip
     return list(kept.values())
