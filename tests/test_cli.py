@@ -34,7 +34,21 @@ COMMANDS = [
     "import",
     "config",
 ]
-COMMANDS += ["compare", "similar", "embed", "tokens", "evaluate", "calibrate", "sweep", "questions", "mcp", "serve"]
+COMMANDS += [
+    "compare",
+    "similar",
+    "cluster",
+    "map",
+    "vectors",
+    "embed",
+    "tokens",
+    "evaluate",
+    "calibrate",
+    "sweep",
+    "questions",
+    "mcp",
+    "serve",
+]
 
 
 @pytest.fixture(scope="module")

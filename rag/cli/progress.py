@@ -65,7 +65,7 @@ class _Bar:
                     self._state.update(told=f"{self._settled:,} of {self._files:,} files")
                 case "progress":
                     told = f"{event['files']:,} of {self._files:,} files · {event['tokens']:,} tokens"
-                    if event["media"]:
+                    if event.get("media"):
                         told += f" · {event['media']:,} pictures and sounds, {event['media_per_s']:g}/s"
                     self._state.update(
                         description="embedding", completed=event["bytes"], total=event["total_bytes"], told=told

@@ -11,7 +11,7 @@ from rag.cli.session import A_PATH, Session, in_session, json_option
 from rag.errors import QueryError
 
 
-@click.group()
+@click.group(short_help="Keep vectors of anything else beside the index, and search them.")
 def vectors() -> None:
     """Keep vectors of anything else beside the index, each kind in a space of its own, and search them."""
 
