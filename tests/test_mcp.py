@@ -235,7 +235,7 @@ async def test_it_only_reads_unless_told_otherwise(rag: Rag, home: Path) -> None
 
 
 async def test_sync_tells_how_it_goes(tmp_path: Path) -> None:
-    docs = write(tmp_path / "docs", metals_txt=METAL, photo_jpg="?")
+    docs = write(tmp_path / "docs", metals_txt=METAL, photo_heic="?")
     told: list[Any] = []
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
@@ -247,9 +247,9 @@ async def test_sync_tells_how_it_goes(tmp_path: Path) -> None:
             assert isinstance(result, CallToolResult)
             assert text(result).startswith("1 added, 0 updated, 0 moved, 0 deleted, 0 unchanged; 1 files not indexed.")
             assert result.structured_content is not None
-            assert result.structured_content["not_indexed"][0]["reason"] == "no loader for .jpg"
+            assert result.structured_content["not_indexed"][0]["reason"] == "no loader for .heic"
             assert (await fields(client, "search", query="copper"))["passages"][0]["file"] == "metals.txt"
-            assert (await fields(client, "status"))["not_indexed"][0]["file"] == "photo.jpg"
+            assert (await fields(client, "status"))["not_indexed"][0]["file"] == "photo.heic"
     assert told[0] == (0, 2, "reading the folder")
     assert told[-1] == (2, 2, "files read")
 
