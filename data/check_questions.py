@@ -30,7 +30,8 @@ def collapse(text: str) -> str:
 
 def read_documents() -> dict[str, str]:
     """The collapsed text of every document, by its path relative to ``data/documents``."""
-    paths = sorted(path for path in DOCUMENTS.rglob("*") if path.is_file())
+    media = {".png", ".ogg", ".flac"}  # hold no text
+    paths = sorted(path for path in DOCUMENTS.rglob("*") if path.is_file() and path.suffix not in media)
     names = [path.relative_to(DOCUMENTS).as_posix() for path in paths]
     return {name: collapse(extract(name, path.read_bytes())) for name, path in zip(names, paths, strict=True)}
 
