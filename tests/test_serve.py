@@ -438,7 +438,7 @@ def test_the_key_comes_from_the_environment_or_a_file(
 
 
 def test_a_sync_is_started_followed_and_its_failures_listed(make_rag: Callable[..., Rag], docs: Path) -> None:
-    write(docs, metals_txt=METAL, broken_pdf="%PDF-1.7 nothing", photo_jpg="?")
+    write(docs, metals_txt=METAL, broken_pdf="%PDF-1.7 nothing", photo_heic="?")
     with served(make_rag()) as server:
         assert server.client.get("/sync").json()["state"] == "idle"
         started = server.client.post("/sync")
@@ -449,7 +449,7 @@ def test_a_sync_is_started_followed_and_its_failures_listed(make_rag: Callable[.
         assert (name, end["state"], end["report"]["ok"]) == ("end", "done", False)
         assert {f["path"]: f["outcome"] for f in end["not_indexed"]} == {
             "broken.pdf": "failed",
-            "photo.jpg": "unsupported",
+            "photo.heic": "unsupported",
         }
         assert server.client.get("/sync").json() == end
         assert server.client.post("/search", json={"query": "copper"}).json()["passages"]
