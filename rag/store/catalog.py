@@ -634,6 +634,8 @@ class Catalog:
         with self.transaction():
             gone = self._db.execute("DELETE FROM files WHERE removed <= ?", (g,)).rowcount
             # Of contents whose row was removed by hand: their files are read again, and make the same chunks.
+            lost = "content_id IS NOT NULL AND content_id NOT IN (SELECT id FROM contents)"
+            self._db.execute(f"UPDATE files SET content_id = NULL, hash = NULL WHERE {lost}")
             for table in ("chunks", "media"):
                 self._db.execute(f"DELETE FROM {table} WHERE content_id NOT IN (SELECT id FROM contents)")
             held = "SELECT content_id FROM files WHERE content_id IS NOT NULL"
