@@ -65,6 +65,7 @@ class PassageOut(BaseModel):
     table_head: str
     chunk_id: str
     also_in: list[str]
+    space: Literal["text", "images", "audio"]
     stages: list[Stage]
 
 

@@ -1,7 +1,8 @@
 """Scanned pages -> lines, by the system's `tesseract`. Only for pages without text, and only when `load.ocr` says so.
 
 PDFium draws the page in the worker, at RESOLUTION or less: no picture has more than PIXELS. The picture goes through a
-pipe, not a file: a worker may write none. (That is why no library stands between: pytesseract goes by files.) The child
+pipe: nothing of a document is left on the disk by a worker that is killed. (That is why no library stands between:
+pytesseract goes by files.) The child
 has the worker's limits on memory and CPU, and together the pages get SHARE of `load.timeout_s`: those left over are
 named, instead of the file being lost to the clock.
 """
