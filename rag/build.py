@@ -266,28 +266,28 @@ class Rag:
         most like it. Raises QueryError, DocumentError."""
         from rag.explore import document_vector, documents, similar
         from rag.load.media import media_kind_of
-        from rag.load.worker import LoaderPool
+        from rag.load.worker import load_one
+
+        root = self.config.documents.path.expanduser().resolve()
+
+        def within(path: Path) -> str | None:  # the folder: as the index names it
+            path = path.resolve()
+            return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
 
         path = Path(file).expanduser()
-        root = self.config.documents.path.expanduser().resolve()
         if media_kind_of(path):
             full = path if path.is_file() else root / path
-            here = full.resolve().relative_to(root).as_posix() if full.resolve().is_relative_to(root) else None
+            here = within(full)
             near = self._everything({}).nearest_to(full, k + 1)
             return [(p.source, p.score) for p in near if here not in (p.source, *p.also_in)][:k]
         held = documents(self.reader.catalog)
-        inside = path.resolve().relative_to(root).as_posix() if path.resolve().is_relative_to(root) else None
-        for name in (str(file), inside):
+        for name in (str(file), within(path)):
             row = held.at(name) if name else None
             if row is not None:
                 return similar(held, held.vectors[row], k, row)
         if not path.is_file():
             raise QueryError(f"no file {file} in the index, nor on the disk", "`rag list` shows the files")
-        with LoaderPool(self.config.load.model_copy(update={"workers": 1})) as pool:  # untrusted as any document
-            ((_, source),) = pool.load_many([(path, path.name)])
-        if isinstance(source, DocumentError):
-            raise type(source)(f"{path}: {source.message}", source.hint)
-        chunks = self.splitter.split(source)
+        chunks = self.splitter.split(load_one(path, self.config.load))
         vectors = self.embedder.passage_vectors([c.embedded_text for c in chunks])
         return similar(held, document_vector(vectors), k)
 

@@ -29,6 +29,18 @@
 
 from __future__ import annotations
 
+MOST_TOLD = 200  # characters of what another library says: some quote the whole input
+
+
+def brief(error: BaseException, *, named: bool = False) -> str:
+    """What another library's exception says, in one line; with the name of its class in front, if asked.
+
+    >>> brief(ValueError("no\n  good")), brief(KeyError(), named=True)
+    ('no good', 'KeyError:')
+    """
+    told = f"{type(error).__name__}: {error}" if named else str(error)
+    return " ".join(told.split())[:MOST_TOLD]
+
 
 class RagError(Exception):
     exit_code = 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag.embed.resolve import ResolvedModel, resolve_model
-from rag.errors import ModelError, ModelMismatch
+from rag.errors import ModelError, ModelMismatch, brief
 from rag.hush import quiet
 
 if TYPE_CHECKING:
@@ -22,16 +22,23 @@ def find(setting: str, name: str, what: str, types: Sequence[str] = ()) -> Resol
     config.json names none of `types` (none given: any)."""
     hint = f"set {setting} to a folder that has it, or connect once so that the hub's copy is kept"
     model = resolve_model(name, ("path", "hub"), what, hint)
-    try:
-        held = json.loads((model.folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelMismatch(f"{model.folder / 'config.json'} can't be read: {error}", hint) from None
+    held = model_type(model, hint)
     if types and held not in types:
         raise ModelMismatch(
             f"{model.folder} holds a model of type {held!r}, {setting} wants {what}",
             f"its config.json must say model_type: {' or '.join(types)}",
         )
     return model
+
+
+def model_type(model: ResolvedModel, hint: str = "save the model anew") -> str | None:
+    """As its config.json has it. Raises ModelMismatch where that can't be read."""
+    file = model.folder / "config.json"
+    try:
+        held: str | None = json.loads(file.read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelMismatch(f"{file} can't be read: {error}", hint) from None
+    return held
 
 
 def load(made_by: Any, model: ResolvedModel, what: str, may_miss: Sequence[str] = ()) -> Any:
@@ -43,7 +50,7 @@ def load(made_by: Any, model: ResolvedModel, what: str, may_miss: Sequence[str] 
                 str(model.folder), local_files_only=True, output_loading_info=True, dtype="float32"
             )
     except Exception as error:  # transformers raises whatever a foreign folder makes it stumble over
-        raise _mismatch(model, what, " ".join(str(error).split())[:300]) from error
+        raise _mismatch(model, what, brief(error)) from error
     missing = sorted(key for key in told["missing_keys"] if not any(part in key for part in may_miss))
     if missing or told["mismatched_keys"]:
         lacks = f"{len(missing)} of its weights are missing, such as {missing[0]}" if missing else "shapes differ"
@@ -56,7 +63,7 @@ def processor(made_by: Any, model: ResolvedModel, what: str, **settings: Any) ->
         with quiet():
             return made_by.from_pretrained(str(model.folder), local_files_only=True, **settings)
     except Exception as error:
-        raise _mismatch(model, what, " ".join(str(error).split())[:300]) from error
+        raise _mismatch(model, what, brief(error)) from error
 
 
 def _mismatch(model: ResolvedModel, what: str, why: str) -> ModelMismatch:

@@ -84,10 +84,7 @@ class Transcriber:
 
     @cached_property
     def _is_whisper(self) -> bool:
-        import json
-
-        config = json.loads((self.model.folder / "config.json").read_text(encoding="utf-8"))
-        return config["model_type"] in WHISPER
+        return pretrained.model_type(self.model) in WHISPER
 
     @cached_property
     def _pipeline(self) -> Any:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, assert_never
 
 import numpy as np
 
-from rag.errors import ConfigError, DocumentError, QueryError
+from rag.errors import ConfigError, QueryError
 from rag.load import KINDS
-from rag.load.worker import LoaderPool
+from rag.load.worker import LoaderPool, source_or_error
 from rag.media import PICTURES, SOUNDS
 from rag.split.sentences import sentence_spans
 
@@ -73,9 +73,7 @@ def sort_out(items: Sequence[str], config: Config) -> Sorted:
     if files:
         with LoaderPool(config.load) as pool:  # untrusted, as any document
             for path, (_, source) in zip(files, pool.load_many([(f, f.name) for f in files]), strict=True):
-                if isinstance(source, DocumentError):
-                    raise type(source)(f"{path}: {source.message}", source.hint)
-                read[path] = source.text
+                read[path] = source_or_error(path, source).text
     named = tuple((str(t), read[t]) if isinstance(t, Path) else t for t in texts)
     return Sorted(named, tuple(pictures), tuple(sounds))
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from rag.config import Config
-from rag.errors import DocumentError, QueryError
+from rag.errors import QueryError
 from rag.load.media import Pictures, Sounds, Wanted, media_kind_of
-from rag.load.worker import LoaderPool
+from rag.load.worker import load_one
 from rag.retrieve import fuse_spaces, nearest_media, parse_filter
 from rag.types import Passage, Space
 
@@ -135,8 +135,4 @@ class Everything:
         if media_kind_of(file) != kind:
             what = "a picture" if kind == "image" else "a recording"
             raise QueryError(f"{file} is not {what} by its name", "give it its right suffix")
-        with LoaderPool(self._config.load.model_copy(update={"workers": 1}), media=wanted) as pool:
-            ((_, source),) = pool.load_many([(file, file.name)])
-        if isinstance(source, DocumentError):
-            raise type(source)(f"{file}: {source.message}", source.hint)
-        return source.media[0].data
+        return load_one(file, self._config.load, wanted).media[0].data

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from rag.embed.similarity import Metric, higher_is_nearer, matrix, measure
-from rag.errors import ConfigError, QueryError, RagError, VectorError
+from rag.errors import ConfigError, QueryError, RagError, VectorError, brief
 from rag.explore.points import Points, excerpt, unit
 from rag.store.spaces import MAX_BYTES, Space
 
@@ -60,7 +60,7 @@ def read_vectors(file: Path, ids: str | None = None, metadata: Sequence[str] = (
     except RagError:
         raise
     except Exception as error:  # numpy, zipfile, json, csv and pyarrow each have their own, and it is any file
-        told = " ".join(str(error).split())[:200] or type(error).__name__
+        told = brief(error) or type(error).__name__
         raise VectorError(f"{file}: can't be read as {form}: {told}", "see that it is what its name says") from None
 
 

@@ -42,7 +42,7 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, assert_never
 
-from rag.errors import DocumentError, EmptyError, UnsupportedError
+from rag.errors import DocumentError, EmptyError, UnsupportedError, brief
 from rag.types import Source
 
 if TYPE_CHECKING:  # the loaders only read its numbers; pydantic stays out of the import
@@ -156,12 +156,16 @@ def guarded(kind: str, config: Load) -> Iterator[None]:
     except RecursionError:
         raise DocumentError(f"can't be read as {kind}: nested too deeply", "the file may be damaged") from None
     except Exception as error:  # the parsers raise whatever a damaged file makes them stumble over
-        detail = " ".join(str(error).split())[:200]
+        detail = brief(error)
         name = type(error).__name__
         raise DocumentError(
             f"can't be read as {kind}: {name}: {detail}" if detail else f"can't be read as {kind}: {name}",
             "the file may be damaged: open it and save it anew",
         ) from error
+
+
+def needs_password() -> DocumentError:
+    return DocumentError("encrypted, needs a password", "save a copy without a password")
 
 
 def unsupported(path: Path) -> tuple[str, str]:

@@ -11,7 +11,9 @@ import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import DocumentError
+from rag.errors import DocumentError, brief
+from rag.load import needs_password
+from rag.load.decode import clean
 
 if TYPE_CHECKING:
     from rag.config import Load
@@ -40,9 +42,8 @@ def open_container(data: bytes, wanted: str, config: Load) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(BytesIO(data))
         members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        detail = " ".join(str(error).split())[:200]
         hint = "the file may be damaged: open it and save it anew"
-        raise DocumentError(f"can't be read as {wanted}: {detail}", hint) from None
+        raise DocumentError(f"can't be read as {wanted}: {brief(error)}", hint) from None
     if len(members) > MEMBERS:
         raise DocumentError(f"holds {len(members)} files, at most {MEMBERS} are taken", "the file may be hostile")
     total = sum(member.file_size for member in members)
@@ -53,7 +54,7 @@ def open_container(data: bytes, wanted: str, config: Load) -> zipfile.ZipFile:
             "the file may be hostile; a large honest one needs a larger load.memory_mb",
         )
     if any(member.flag_bits & 1 for member in members):
-        raise DocumentError("encrypted, needs a password", "save a copy without a password")
+        raise needs_password()
     found = _what(archive)
     if found not in (None, wanted):
         raise DocumentError(f"is {found}, not {wanted}", "give the file its right suffix")
@@ -96,3 +97,8 @@ def parse_xml(data: bytes) -> Any:
         remove_pis=True,
     )
     return etree.fromstring(data, parser)
+
+
+def words(element: Any) -> str:
+    """All text within an element, in one line."""
+    return " ".join(clean("".join(element.itertext())).split())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import DocumentError
+from rag.errors import DocumentError, brief
 from rag.load.blocks import Blocks
 from rag.load.container import open_container
 from rag.load.decode import clean
@@ -35,8 +35,9 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     try:
         document = docx.Document(BytesIO(data))
     except (KeyError, ValueError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise DocumentError(f"is no readable Word document: {detail}", "open it in Word and save it anew") from None
+        raise DocumentError(
+            f"is no readable Word document: {brief(error)}", "open it in Word and save it anew"
+        ) from None
     reader = _Reader(document)
     reader.blocks_of(document.element.body)
     title = " ".join(clean(document.core_properties.title or "").split()) or reader.title

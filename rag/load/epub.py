@@ -9,10 +9,10 @@ import posixpath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from rag.errors import DocumentError
+from rag.errors import DocumentError, brief
 from rag.load.blocks import Blocks
-from rag.load.container import member, open_container, parse_xml
-from rag.load.decode import clean, decode
+from rag.load.container import member, open_container, parse_xml, words
+from rag.load.decode import decode
 from rag.load.html import whole
 from rag.types import Source
 
@@ -43,7 +43,7 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         warnings += [f"{name}: {warning}" for warning in found]
     if not len(blocks) and locked:
         raise DocumentError("its text is protected (DRM)", "only the program that it was bought for can open it")
-    title = next((_words(e) for e in package.iter("{*}title") if _words(e)), None)
+    title = next((words(e) for e in package.iter("{*}title") if words(e)), None)
     return Source(relative, blocks.text, "epub", title=title, headings=blocks.headings, warnings=tuple(warnings))
 
 
@@ -57,8 +57,7 @@ def _package(archive: ZipFile) -> tuple[Any, str]:
         name = next((n for n in names if n in archive.namelist()), "")
         return parse_xml(member(archive, name) or b""), posixpath.dirname(name)
     except (etree.XMLSyntaxError, ValueError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise DocumentError(f"is no readable book: {detail}", "open it in a reader and save it anew") from None
+        raise DocumentError(f"is no readable book: {brief(error)}", "open it in a reader and save it anew") from None
 
 
 def _spine(package: Any, base: str) -> list[str]:
@@ -84,7 +83,3 @@ def _locked(archive: ZipFile) -> set[str]:
     except (etree.XMLSyntaxError, ValueError):
         return set()
     return {unquote(e.get("URI") or "") for e in encryption.iter("{*}CipherReference")}
-
-
-def _words(element: Any) -> str:
-    return " ".join(clean("".join(element.itertext())).split())

@@ -14,9 +14,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import DocumentError
+from rag.errors import DocumentError, brief
 from rag.load import kind_of, read_regular
-from rag.types import Location, Medium, Source
+from rag.types import Medium, Source
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,38 +42,30 @@ def with_pictures(source: Source, path: Path, config: Load, wanted: Pictures | N
         found = _in_docx(source, read_regular(path), wanted)
     else:
         return source
+    import numpy as np
+
     media: list[Medium] = []
     seen: set[bytes] = set()
     left_out = False
     try:
         for start, picture in found:
-            array = _pixels(picture)
+            array = np.array(picture)
             digest = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
             if digest in seen:
                 continue
             if left_out := len(media) >= wanted.inside:
                 break
             seen.add(digest)
-            media.append(Medium("images", array, _place(source, start), start))
+            media.append(Medium("images", array, source.locate(min(start, len(source.text))), start))
     except MemoryError:
         raise
     except Exception as error:  # the text was read: what is wrong with pictures doesn't take it away
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return replace(source, media=tuple(media), warnings=(*source.warnings, f"pictures left out: {told}"))
+        told = f"pictures left out: {brief(error, named=True)}"
+        return replace(source, media=tuple(media), warnings=(*source.warnings, told))
     warnings = source.warnings
     if left_out:
         warnings = (*warnings, f"pictures after the first {wanted.inside} left out: images.inside")
     return replace(source, media=tuple(media), warnings=warnings)
-
-
-def _place(source: Source, start: int) -> Location:
-    return source.locate(min(start, len(source.text)))
-
-
-def _pixels(picture: Image) -> Any:
-    import numpy as np
-
-    return np.array(picture)
 
 
 def _is_picture(width: int, height: int, wanted: Pictures) -> bool:

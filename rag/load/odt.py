@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import DocumentError
+from rag.errors import DocumentError, brief
+from rag.load import needs_password
 from rag.load.blocks import Blocks
 from rag.load.container import member, open_container, parse_xml
 from rag.load.decode import clean
@@ -32,12 +33,11 @@ def load(data: bytes, relative: str, config: Load) -> Source:
 
     archive = open_container(data, "an OpenDocument text", config)
     if b"encryption-data" in (member(archive, "META-INF/manifest.xml") or b""):
-        raise DocumentError("encrypted, needs a password", "save a copy without a password")
+        raise needs_password()
     try:
         root = parse_xml(member(archive, "content.xml") or b"")
     except (etree.XMLSyntaxError, ValueError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise DocumentError(f"is no readable OpenDocument text: {detail}", "open it and save it anew") from None
+        raise DocumentError(f"is no readable OpenDocument text: {brief(error)}", "open it and save it anew") from None
     reader = _Reader(config.max_chars)
     for body in root.iter(f"{_OFFICE}text"):
         reader.blocks_of(body)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import DocumentError
+from rag.errors import DocumentError, brief
 from rag.load.blocks import Blocks
 from rag.load.container import open_container
 from rag.load.decode import clean
@@ -28,8 +28,7 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     try:
         deck = pptx.Presentation(BytesIO(data))
     except (KeyError, ValueError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise DocumentError(f"is no readable presentation: {detail}", "open it and save it anew") from None
+        raise DocumentError(f"is no readable presentation: {brief(error)}", "open it and save it anew") from None
     blocks, warnings = Blocks(), list[str]()
     for number, slide in enumerate(deck.slides, 1):
         if number > config.max_pages:

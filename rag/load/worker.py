@@ -138,6 +138,19 @@ class LoaderPool:
             return relative, error
 
 
+def load_one(path: Path, config: Load, media: Wanted = NO_MEDIA) -> Source:
+    """A single file, guarded as any document. Raises DocumentError that names the path."""
+    with LoaderPool(config.model_copy(update={"workers": 1}), media=media) as pool:
+        ((_, source),) = pool.load_many([(path, path.name)])
+    return source_or_error(path, source)
+
+
+def source_or_error(path: Path, source: Source | DocumentError) -> Source:
+    if isinstance(source, DocumentError):
+        raise type(source)(f"{path}: {source.message}", source.hint)
+    return source
+
+
 class Worker:
     """The parent's side of one child process, started on first use and again after each death. For one thread at a
     time. rag/serve/pages.py has PDF pages drawn by one, with a `command` of its own."""
@@ -156,12 +169,16 @@ class Worker:
         the child may write."""
         job = {"path": os.fspath(path.absolute()), "relative": relative, "media": asdict(media), "arrays": str(arrays)}
         start = time.monotonic()
-        result = self.run(job, lambda reply: loaded(reply, relative, arrays))
+
+        def read(reply: dict[str, Any]) -> Source | DocumentError:
+            return loaded(reply, relative, arrays)
+
+        result = self.run(job, read)
         left = self._config.timeout_s - (time.monotonic() - start)
         if not isinstance(result, Crashed) or kind_of(path) != "pdf" or self._closed.is_set() or left <= 0:
             return result
         other = OTHER[self._config.pdf]
-        again = self.run({**job, "pdf": other}, lambda reply: loaded(reply, relative, arrays), left)
+        again = self.run({**job, "pdf": other}, read, left)
         if isinstance(again, DocumentError):
             return DocumentError(f"{again.message} (read by {other}; {self._config.pdf}: {result.message})", again.hint)
         return replace(again, warnings=(f"read by {other}, {self._config.pdf} crashed", *again.warnings))

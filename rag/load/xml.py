@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import DocumentError
+from rag.errors import DocumentError, brief
 from rag.load.blocks import Blocks
-from rag.load.container import parse_xml
+from rag.load.container import parse_xml, words
 from rag.load.decode import clean
 from rag.types import Source
 
@@ -33,8 +33,7 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     try:
         root = parse_xml(data.lstrip())
     except (etree.XMLSyntaxError, ValueError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise DocumentError(f"is no readable XML: {detail}", "open it in an editor that checks XML") from None
+        raise DocumentError(f"is no readable XML: {brief(error)}", "open it in an editor that checks XML") from None
     if _name(root) == "html":
         from rag.load import html
 
@@ -53,17 +52,17 @@ class _Writer:
     def element(self, element: Any, depth: int) -> None:
         name = _name(element)
         inner = [child for child in element if isinstance(child.tag, str)]
-        if name in _TITLES and (title := _running(element)):
+        if name in _TITLES and (title := words(element)):
             self.blocks.heading(max(1, min(depth, 6)), title)
             self._gap = "\n\n"
         elif name in _AS_SET:
             self.blocks.code("".join(element.itertext()))
             self._gap = "\n\n"
         elif _mixed(element) or name in _PROSE:
-            self._add(_running(element), "\n\n")
+            self._add(words(element), "\n\n")
             self._gap = "\n\n"
         elif not inner:
-            text, attributes = _running(element), _attributes(element)
+            text, attributes = words(element), _attributes(element)
             if text or attributes:
                 self._add(f"{name}{f' ({attributes})' if attributes else ''}{f': {text}' if text else ''}", self._gap)
                 self._gap = "\n"
@@ -82,10 +81,6 @@ class _Writer:
 
 def _name(element: Any) -> str:
     return str(element.tag).rpartition("}")[2]
-
-
-def _running(element: Any) -> str:
-    return " ".join(clean("".join(element.itertext())).split())
 
 
 def _mixed(element: Any) -> bool:

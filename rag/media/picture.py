@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rag.errors import DocumentError
+from rag.errors import DocumentError, brief
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,8 +54,7 @@ def read_picture(data: bytes, max_megapixels: float = 100, at_least: int = AT_LE
     except MemoryError:
         raise
     except Exception as error:  # decoders raise whatever a damaged file makes them stumble over
-        detail = " ".join(str(error).split())[:200]
-        raise DocumentError(f"the picture is damaged: {detail or type(error).__name__}", "save it anew") from None
+        raise DocumentError(f"the picture is damaged: {brief(error) or type(error).__name__}", "save it anew") from None
     return reduced(_upright(image), at_least)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rag.config import Store
-from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
+from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError, brief
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
 from rag.store.copies import is_good
@@ -86,7 +86,7 @@ def _guarded(name: str, look: Callable[[], Iterator[Check]], hint: str = REBUILD
     except RagError as error:
         return [Check(name, False, error.message, hint)]
     except Exception as error:  # what sqlite, json, tantivy and Chroma raise over a byte that was flipped
-        return [Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", hint)]
+        return [Check(name, False, brief(error, named=True), hint)]
 
 
 # ---- the catalog ----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from rag.errors import DocumentError, EmptyError
+from rag.errors import DocumentError, EmptyError, brief
 from rag.load.decode import clean
 from rag.load.pdf.engine import Engine, Opened, opened
 from rag.load.pdf.flow import Line, flow, tidy
@@ -46,7 +46,8 @@ def load(data: bytes, relative: str, config: Load) -> Source:
                 raise
             except Exception:
                 raise error from None
-            engine, warnings = OTHER[engine], [f"read by {OTHER[engine]}, {engine} can't open it: {_told(error)}"]
+            warnings = [f"read by {OTHER[engine]}, {engine} can't open it: {brief(error, named=True)}"]
+            engine = OTHER[engine]
         pages = _Pages(stack, data, engine, document)
         pages.read(config)
         return _source(pages, relative, warnings, config)
@@ -101,7 +102,7 @@ class _Pages:
         except (MemoryError, RecursionError):
             raise
         except Exception as error:  # whatever a damaged page makes the library stumble over
-            why = _told(error)
+            why = brief(error, named=True)
             lines = self._by_the_other(number)
             (self.rescued if lines else self.failed)[number] = why
             return lines
@@ -166,10 +167,6 @@ def _hint(why: str, config: Load) -> str:
 def _by_reason(pages: dict[int, str], what: str) -> Iterator[str]:
     for reason in dict.fromkeys(pages.values()):
         yield f"{_numbers(n for n, why in pages.items() if why == reason)}{what}: {reason}"
-
-
-def _told(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _headings(document: Opened, text: str, starts: tuple[int, ...]) -> Iterator[Heading]:

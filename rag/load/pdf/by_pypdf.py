@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from rag.load import needs_password
 from rag.load.decode import clean
-from rag.load.pdf.engine import needs_password
 from rag.load.pdf.flow import Line, tidy
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rag.load import needs_password
 from rag.load.decode import clean
-from rag.load.pdf.engine import needs_password
 from rag.load.pdf.flow import Line, tidy
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol, assert_never
 
-from rag.errors import DocumentError
 from rag.load.pdf.flow import Line
 
 Engine = Literal["pypdfium2", "pypdf"]
@@ -41,7 +40,3 @@ def opened(engine: Engine, data: bytes) -> AbstractContextManager[Opened]:
             return by_pypdf.opened(data)
         case _:
             assert_never(engine)
-
-
-def needs_password() -> DocumentError:
-    return DocumentError("encrypted, needs a password", "save a copy without a password")

@@ -16,6 +16,7 @@ import time
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from rag.errors import brief
 from rag.load.pdf.flow import Line, tidy
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Ocr:
         except (MemoryError, RecursionError):
             raise
         except Exception as error:  # a page that can't be drawn, a program that can't be started
-            return [], f"OCR failed: {' '.join(str(error).split())[:200]}"
+            return [], f"OCR failed: {brief(error)}"
         if done.returncode:
             told = " ".join(done.stderr.decode("utf-8", "replace").split())[:200]
             return [], f"OCR failed: {told or f'tesseract ended with status {done.returncode}'}"
