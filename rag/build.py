@@ -24,6 +24,7 @@ from rag.types import (
     Space,
     Span,
     SyncReport,
+    Within,
 )
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Rag:
         *,
         image: Path | str | None = None,
         audio: Path | str | None = None,
-        within: Sequence[Literal["text", "images", "audio"]] | None = None,
+        within: Sequence[Within] | None = None,
         **settings: Any,
     ) -> list[Passage]:
         """The passages nearest to the question, best first. `settings` are those of section `retrieve`.

@@ -70,6 +70,7 @@ class Location:
     ocr: bool = False  # the page was a picture: a program guessed the words
 
 
+Within = Literal["text", "images", "audio"]  # what a search goes over
 Space = Literal["images", "audio"]  # beside the texts': vectors of another kind, never compared with theirs
 
 
@@ -223,7 +224,7 @@ class Passage:
     title: str | None = None
     also_in: tuple[str, ...] = ()  # other files with the same content
     table_head: str = ""  # of the table in whose middle the text begins; no part of the span
-    space: Literal["text", "images", "audio"] = "text"  # of the vector it was found by; beside "text", `text` is empty
+    space: Within = "text"  # of the vector it was found by; beside "text", `text` is empty
 
     @property
     def label(self) -> str:

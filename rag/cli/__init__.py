@@ -42,7 +42,7 @@ from rag.cli.session import (
 from rag.errors import RagError
 
 if TYPE_CHECKING:
-    from rag.types import Answer, Message
+    from rag.types import Answer, Message, Within
 
 WITHIN = ("text", "images", "audio")
 HISTORY = 6  # messages of a chat that a model sees of what was said before
@@ -179,23 +179,18 @@ def search(
 
 
 def _spaces(
-    session: Session, within: str | None, query: str | None, image: Path | None, audio: Path | None
-) -> list[Any] | None:
-    """Those of --in; of "all", the ones that the queries mean something in, with a word about the others."""
-    if within is None or within != "all":
+    session: Session, within: Any, query: str | None, image: Path | None, audio: Path | None
+) -> list[Within] | None:
+    """Those of --in; for "all" None, what the queries are of, and pictures where words find them, too."""
+    if within != "all":
         return [within] if within else None
-    rag, spaces = session.rag, []
-    if query is not None:
-        spaces.append("text")
-        if rag.config.images.kind == "clip":
-            spaces.append("images")
-        elif image is None:
-            show.note("words don't find pictures: images.kind is " + rag.config.images.kind, session.quiet)
-    if image is not None and "images" not in spaces:
-        spaces.append("images")
-    if audio is not None:
-        spaces.append("audio")
-    return spaces
+    kind = session.rag.config.images.kind
+    if query is None or (kind != "clip" and image is not None):
+        return None
+    if kind != "clip":
+        show.note(f"words don't find pictures: images.kind is {kind}", session.quiet)
+        return None
+    return ["text", "images"] if audio is None else ["text", "images", "audio"]
 
 
 @app.command(short_help="Ask questions one after another.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rag.batched import batched
 from rag.embed.similarity import nearest
 from rag.errors import QueryError
 
@@ -46,8 +47,7 @@ def documents(catalog: Catalog) -> Documents:
             raise QueryError("the index holds no document", "put files into the folder and run `rag sync`")
         place = {content.id: row for row, content in enumerate(known)}
         sums = None
-        for part in range(0, len(rows), PART):  # so that only the sums of a large index are in memory
-            some = rows[part : part + PART]
+        for some in batched(rows, PART):  # so that only the sums of a large index are in memory
             vectors = catalog.vectors_of([chunk for chunk, _, _ in some])
             sums = np.zeros((len(known), vectors.shape[1])) if sums is None else sums
             np.add.at(sums, [place[content] for _, content, _ in some], vectors)

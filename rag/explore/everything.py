@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from rag.config import Config
 from rag.errors import QueryError
 from rag.load.media import Pictures, Sounds, Wanted, media_kind_of
 from rag.load.worker import load_one
-from rag.retrieve import fuse_spaces, nearest_media, parse_filter
-from rag.types import Passage, Space
+from rag.retrieve import Filter, fuse_spaces, nearest_media, parse_filter
+from rag.types import Passage, Space, Within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rag.embed import AudioEmbedder, ImageEmbedder
-    from rag.retrieve import Filter
     from rag.store import IndexReader
 
     Floats = NDArray[np.float32]
 
-Within = Literal["text", "images", "audio"]
 WITHIN: tuple[Within, ...] = get_args(Within)
 MOST_WINDOWS = 16  # of a clip that is searched by, evenly drawn: an hour's recording needn't be asked 180 times
 
@@ -63,7 +61,7 @@ class Everything:
     ) -> list[Passage]:
         """Raises QueryError: nothing to search by, or a query that means nothing `within` the spaces; DocumentError for
         a file that is no picture or recording."""
-        wanted = parse_filter(filter) if not hasattr(filter, "allows") else filter
+        wanted = filter if isinstance(filter, Filter) else parse_filter(filter)
         spaces = self.spaces(question, image, audio, within)
         rankings: list[Sequence[Passage]] = []
         if question is not None and "text" in spaces:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from rag.batched import batched
 from rag.errors import QueryError
 from rag.explore.documents import PART, documents
 from rag.types import label
@@ -93,7 +94,7 @@ def catalog_points(catalog: Catalog, of: Of) -> Points:
         names: list[str] = []
         excerpts: list[str] = []
         paths: list[str] = []
-        for some in _parts(list(rows)):
+        for some in batched(list(rows), PART):
             found = catalog.chunks(some)
             for chunk_id in some:
                 chunk, path = found[chunk_id], contents[found[chunk_id].content_id].paths[0]
@@ -106,11 +107,11 @@ def catalog_points(catalog: Catalog, of: Of) -> Points:
         vectors = (
             documents(catalog).vectors
             if of == "documents"
-            else np.concatenate([catalog.vectors_of(some) for some in _parts(list(rows))])
+            else np.concatenate([catalog.vectors_of(some) for some in batched(list(rows), PART)])
         )
 
     def texts() -> Iterator[tuple[int, str]]:
-        for some in _parts(list(rows)):
+        for some in batched(list(rows), PART):
             for chunk_id, chunk in catalog.chunks(some).items():
                 yield rows[chunk_id], chunk.chunk.text
 
@@ -122,8 +123,3 @@ def unit(vectors: NDArray[Any]) -> Floats:
     """To length 1; zeros stay."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
-
-
-def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
-    for start in range(0, len(ids), PART):
-        yield list(ids[start : start + PART])

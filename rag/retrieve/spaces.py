@@ -30,7 +30,7 @@ class Reader(Protocol):
     def nearest(
         self,
         space: Space,
-        vector: Floats,
+        vectors: Floats,
         k: int,
         generation: int,
         fingerprint: dict[str, Any],
@@ -51,10 +51,7 @@ def nearest_media(
         allowed = _allowed(catalog, space, wanted, generation)
         depth, held = CANDIDATES * k, len(catalog.media_ids(space, generation))
         while True:
-            scores: dict[int, float] = {}
-            for vector in vectors:
-                for number, score in reader.nearest(space, vector, depth, generation, fingerprint, allowed):
-                    scores[number] = max(score, scores.get(number, -1.0))
+            scores = dict(reader.nearest(space, vectors, depth, generation, fingerprint, allowed))
             passages = _passages(catalog, space, scores, k, wanted, generation)
             if len(passages) >= k or depth >= held:
                 return passages

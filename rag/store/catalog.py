@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
+from rag.batched import batched
 from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError
 from rag.store.damage import MARKED, REPAIR, SameProcess, checksum, clear_errors, copies, damaged
 from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Space, Span
@@ -388,13 +389,16 @@ class Catalog:
                     c.span.start, c.span.end, place.page, place.line, json.dumps(place.headings), c.prefix, c.text,
                     place.seconds, vector_key, chunk_key, content_id,
                 ))  # fmt: skip
-            for table, column in (("contents", "id"), ("chunks", "content_id")):
-                self._db.execute(f"UPDATE {table} SET sum = checksum({_SUMS[table]}) WHERE {column} = ?", (content_id,))
+            self._seal("contents", "id", content_id)
+            self._seal("chunks", "content_id", content_id)
             return content_id
 
     def _insert(self, table: str, columns: str, row: tuple[Any, ...]) -> int:
         marks = ", ".join("?" * len(row))
         return self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row).lastrowid or 0
+
+    def _seal(self, table: str, column: str, content_id: int) -> None:
+        self._db.execute(f"UPDATE {table} SET sum = checksum({_SUMS[table]}) WHERE {column} = ?", (content_id,))
 
     def put_media(self, content_id: int, rows: Sequence[MediaRow]) -> None:
         """What was seen or heard of a content, whose vectors are stored already."""
@@ -406,9 +410,7 @@ class Catalog:
                     row.key, content_id, row.space, row.start, place.page, place.line, json.dumps(place.headings),
                     place.seconds, row.vector_key,
                 ))  # fmt: skip
-            if rows:
-                query = f"UPDATE media SET sum = checksum({_SUMS['media']}) WHERE content_id = ?"
-                self._db.execute(query, (content_id,))
+            self._seal("media", "content_id", content_id)
 
     def media_ids(self, space: Space, generation: int) -> list[int]:
         """Of a space's rows that `generation` sees, ascending."""
@@ -428,7 +430,7 @@ class Catalog:
     def _media(self, column: str, values: Sequence[int]) -> dict[int, MediaRow]:
         found: dict[int, MediaRow] = {}
         with self._reading():
-            for part in _pages(values):
+            for part in batched(values, PAGE):
                 marks = ",".join("?" * len(part))
                 query = f"SELECT {_SUMS['media']}, key, sum FROM media WHERE {column} IN ({marks}) ORDER BY id"
                 for *row, key, total in self._db.execute(query, part):
@@ -452,7 +454,7 @@ class Catalog:
     def missing_vectors(self, keys: Sequence[bytes]) -> set[bytes]:
         found: set[bytes] = set()
         with self._reading():
-            for page in _pages(keys):
+            for page in batched(keys, PAGE):
                 marks = ",".join("?" * len(page))
                 found.update(r[0] for r in self._db.execute(f"SELECT key FROM vectors WHERE key IN ({marks})", page))
         return set(keys) - found
@@ -468,7 +470,7 @@ class Catalog:
         """(len(chunk_ids), dimension) float32, in the order given. Each id must exist; of media, all of one space."""
         blobs: dict[int, bytes] = {}
         with self._reading():
-            for page in _pages(chunk_ids):
+            for page in batched(chunk_ids, PAGE):
                 marks = ",".join("?" * len(page))
                 joined = f"{table} c JOIN vectors v ON v.key = c.vector_key"
                 query = f"SELECT c.id, v.key, v.vector, v.sum FROM {joined} WHERE c.id IN ({marks})"
@@ -523,7 +525,7 @@ class Catalog:
         """By id; ids that are gone are left out."""
         result: dict[int, ChunkRow] = {}
         with self._reading():
-            for page in _pages(chunk_ids):
+            for page in batched(chunk_ids, PAGE):
                 marks = ",".join("?" * len(page))
                 for row in self._db.execute(f"SELECT {_CHUNK} FROM chunks WHERE id IN ({marks})", page):
                     result[row[0]] = self._chunk_row(row)
@@ -551,7 +553,7 @@ class Catalog:
         """Those that `generation` sees, with the paths of the files that hold them."""
         result: dict[int, ContentRow] = {}
         with self._reading():
-            for page in _pages(sorted(set(content_ids))):
+            for page in batched(sorted(set(content_ids)), PAGE):
                 marks = ",".join(str(int(i)) for i in page)
                 rows = self._db.execute(
                     f"SELECT c.id, c.kind, c.title, c.metadata, f.path "
@@ -570,7 +572,7 @@ class Catalog:
         """(chunk id, content id, page) of all chunks of these contents."""
         rows: list[tuple[int, int, int | None]] = []
         with self._reading():
-            for page in _pages(sorted(set(content_ids))):
+            for page in batched(sorted(set(content_ids)), PAGE):
                 marks = ",".join("?" * len(page))
                 query = f"SELECT id, content_id, page FROM chunks WHERE content_id IN ({marks}) ORDER BY id"
                 rows.extend(self._db.execute(query, page))
@@ -694,24 +696,20 @@ class Catalog:
         with self.transaction(), clear_errors(self.file):
             execute = self._db.execute
             execute("UPDATE vectors SET sum = ? WHERE sum != checksum(key, vector)", (MARKED,))
-            unseen = (
-                "SELECT m.content_id FROM media m LEFT JOIN vectors v ON v.key = m.vector_key "
-                f"WHERE v.key IS NULL OR v.sum = {MARKED}"
-            )
-            unseen = ",".join(str(row[0]) for row in execute(unseen)) or "NULL"
-            # A picture's vector can't be made of a text: its file is read again.
-            execute("DELETE FROM vectors WHERE sum = ? AND key NOT IN (SELECT vector_key FROM chunks)", (MARKED,))
-            lost = "SELECT DISTINCT vector_key FROM chunks WHERE vector_key NOT IN (SELECT key FROM vectors)"
-            execute(f"INSERT INTO vectors (key, vector, sum) SELECT vector_key, x'', ? FROM ({lost})", (MARKED,))
-            vectors = execute("SELECT count(*) FROM vectors WHERE sum = -1").fetchone()[0]
             wrong = [f"SELECT id FROM contents WHERE sum != checksum({_SUMS['contents']})",
                      f"SELECT content_id FROM chunks WHERE sum != checksum({_SUMS['chunks']})",
                      f"SELECT content_id FROM media WHERE sum != checksum({_SUMS['media']})",
-                     f"SELECT id FROM contents WHERE id IN ({unseen})"]  # fmt: skip
+                     # A picture's vector can't be made of a text: its file is read again.
+                     "SELECT m.content_id FROM media m LEFT JOIN vectors v ON v.key = m.vector_key "
+                     f"WHERE v.key IS NULL OR v.sum = {MARKED}"]  # fmt: skip
             held = "SELECT content_id FROM files WHERE removed IS NULL"
             texts = execute(
                 f"SELECT id FROM contents WHERE id IN ({' UNION '.join(wrong)}) AND id IN ({held})"
             ).fetchall()
+            execute("DELETE FROM vectors WHERE sum = ? AND key NOT IN (SELECT vector_key FROM chunks)", (MARKED,))
+            lost = "SELECT DISTINCT vector_key FROM chunks WHERE vector_key NOT IN (SELECT key FROM vectors)"
+            execute(f"INSERT INTO vectors (key, vector, sum) SELECT vector_key, x'', ? FROM ({lost})", (MARKED,))
+            vectors = execute("SELECT count(*) FROM vectors WHERE sum = -1").fetchone()[0]
             # Under another key it isn't found, so its files are read again; their chunks want the keys these had.
             self._db.executemany("UPDATE contents SET key = 'altered ' || id WHERE id = ?", texts)
             self._db.executemany("UPDATE chunks SET key = 'altered ' || id WHERE content_id = ?", texts)
@@ -759,8 +757,3 @@ def _vector_rows(keys: Sequence[bytes], vectors: NDArray[np.float32]) -> Iterato
     for key, vector in zip(keys, vectors, strict=True):
         data = vector.astype("<f4", copy=False).tobytes()
         yield key, data, checksum(key, data)
-
-
-def _pages(items: Sequence[T]) -> Iterator[list[T]]:
-    for start in range(0, len(items), PAGE):
-        yield list(items[start : start + PAGE])

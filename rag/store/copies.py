@@ -19,7 +19,8 @@ from pathlib import Path
 from rag.config import Store
 from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, RagError
 from rag.store.catalog import Catalog
-from rag.store.damage import copies, newest_copy, ways_out
+from rag.store.damage import copies, newest_copy
+from rag.store.files import to_disk
 
 REST = 20
 
@@ -44,7 +45,7 @@ def keep_copy(catalog: Catalog, store: Store, at_once: bool = False) -> bool:
         catalog.copy_to(part)
         if not is_good(part):
             return False
-        _to_disk(part)
+        to_disk(part)
         os.replace(part, target)
         seconds = time.monotonic() - start
         (folder / "made.json").write_text(json.dumps({"at": time.time(), "seconds": seconds}), encoding="utf-8")
@@ -82,7 +83,7 @@ def restore(folder: Path) -> Path:
         # Above every number in use, so no reader takes another generation for the one it knows.
         numbers = [int(p.name) for p in (folder / "generations").glob("*") if p.name.isdigit()]
         catalog.set_meta(generation=max([catalog.generation, *numbers]))
-    _to_disk(new)
+    to_disk(new)
     if file.is_dir():
         os.replace(file, f"{file}.damaged")
     elif file.exists():
@@ -91,7 +92,7 @@ def restore(folder: Path) -> Path:
         _remove(Path(f"{file}{suffix}"))
         _remove(Path(f"{new}{suffix}"))
     os.replace(new, file)
-    _to_disk(folder)
+    to_disk(folder)
     return good
 
 
@@ -124,15 +125,3 @@ def _remove(file: Path) -> None:
         shutil.rmtree(file)
     else:
         file.unlink(missing_ok=True)
-
-
-def _to_disk(path: Path) -> None:
-    if os.name == "posix" or path.is_file():
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-__all__ = ["copies", "drop_copies", "is_good", "keep_copy", "newest_copy", "restore", "ways_out"]

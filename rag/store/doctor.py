@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rag.batched import batched
 from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError, brief
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
 from rag.store.copies import is_good
 from rag.store.damage import REPAIR, copies, newest_copy, ways_out
-from rag.store.index import SPACES, collection_name, differences, generation_folder, parts, space_folder
+from rag.store.index import PART, SPACES, chroma_folder, differences, generation_folder, served_name
 from rag.store.lexical import Lexical
 from rag.store.seal import is_whole
 from rag.store.spaces import Spaces
@@ -67,10 +68,8 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
         checks += _guarded("dense index", lambda: _dense(here, catalog, ids, store))
         checks += _guarded("lexical index", lambda: _lexical(here, catalog, ids))
         for space in SPACES:
-            held = catalog.media_ids(space, generation)
-            if held:
-                look = partial(_space, here, catalog, space, held, store)
-                checks += _guarded(space, look)
+            if held := catalog.media_ids(space, generation):
+                checks += _guarded(space, partial(_dense, here, catalog, held, store, space))
         checks += _guarded("catalog's copy", lambda: iter([_copy(folder, generation, store)]))
         checks += _guarded("vector spaces", lambda: _spaces(folder), "`rag vectors add` makes it anew")
         checks += [_orphans(folder, generation), _disk(folder, store)]
@@ -141,7 +140,7 @@ def _vectors(catalog: Catalog, ids: Sequence[int]) -> Check:
     hint = REPAIR
     wrong = 0
     try:
-        for part in parts(ids):
+        for part in batched(ids, PART):
             vectors = catalog.vectors_of(part)
             wrong += int((~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)).sum())
     except (IndexDamaged, ValueError) as error:
@@ -152,54 +151,33 @@ def _vectors(catalog: Catalog, ids: Sequence[int]) -> Check:
 # ---- what is derived ------------------------------------------------------------------------------------------------
 
 
-def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store) -> Iterator[Check]:
-    dimension = int(catalog.meta("embedding")["dimension"])
+def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store, space: Space | None = None) -> Iterator[Check]:
+    """The vectors of the texts, or of a space, in Chroma as in the catalog."""
+    name, recall = ("dense index", "dense recall") if space is None else (space, f"{space} recall")
+    dimension = int(catalog.meta(space or "embedding")["dimension"])
     with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
         if store.kind == "chroma-server":
-            index = open_server(collection_name(catalog.meta("id"), dimension), dimension, store)
+            served = served_name(catalog, space)
+            index = open_server(served, dimension, store) if served else None
             if index is None:
-                raise StoreError("the Chroma server has lost the index", REBUILD)
-        elif not is_whole(here, "chroma/"):
-            yield Check("dense index", False, "a file is missing, cut short or altered: exact search answers", REBUILD)
-            return
+                raise StoreError(f"the Chroma server has lost the {space or 'index'}", REBUILD)
         else:
-            shutil.copytree(here / "chroma", Path(copy) / "chroma")
-            index = open_embedded(Path(copy) / "chroma", dimension, store)
+            kept = chroma_folder(here, space)
+            if not is_whole(here, f"{kept.name}/"):
+                yield Check(name, False, "a file is missing, cut short or altered: exact search answers", REBUILD)
+                return
+            shutil.copytree(kept, Path(copy) / kept.name)
+            index = open_embedded(Path(copy) / kept.name, dimension, store, space=space)
         with closing(index):
-            held = index.ids()
-            yield _same("dense index", held, ids, extra=store.kind == "chroma-server")
+            what = "chunks" if space is None else "vectors"
+            yield _same(name, index.ids(), ids, what, extra=store.kind == "chroma-server" and space is None)
             sample = _sample(ids)
             lost = 0
-            for vector in catalog.vectors_of(sample):
+            for vector in catalog.vectors_of(sample, "chunks" if space is None else "media"):
                 best = index.search(vector, 1)
                 lost += not best or best[0][1] < _own(vector)
-        told = f"{len(sample)} of {len(ids):,} chunks looked for by their own vectors: {lost} not found"
-        yield Check("dense recall", not lost, told, REBUILD)
-
-
-def _space(here: Path, catalog: Catalog, space: Space, ids: list[int], store: Store) -> Iterator[Check]:
-    """The vectors of pictures or recordings, in the catalog and in Chroma."""
-    settings = catalog.meta(space)
-    with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
-        if store.kind == "chroma-server":
-            name = catalog.meta("server_spaces", {}).get(space, "")
-            index = open_server(name, settings["dimension"], store) if name else None
-            if index is None:
-                raise StoreError(f"the Chroma server has lost the {space}", REBUILD)
-        elif not is_whole(here, f"chroma-{space}/"):
-            yield Check(space, False, "a file is missing or shorter than it was: exact search answers", REBUILD)
-            return
-        else:
-            shutil.copytree(space_folder(here, space), Path(copy) / space)
-            index = open_embedded(Path(copy) / space, settings["dimension"], store, name=space)
-        with closing(index):
-            same = _same(space, index.ids(), ids)
-            sample = _sample(ids)
-            found = [index.search(vector, 1) for vector in catalog.vectors_of(sample, "media")]
-            own = [_own(vector) for vector in catalog.vectors_of(sample, "media")]
-            lost = sum(not best or best[0][1] < least for best, least in zip(found, own, strict=True))
-    told = f"{len(ids):,} vectors, the catalog's; {len(sample)} looked for by themselves: {lost} not found"
-    yield Check(space, same.ok and not lost, told if same.ok else same.told, REBUILD)
+        told = f"{len(sample)} of {len(ids):,} {what} looked for by their own vectors: {lost} not found"
+        yield Check(recall, not lost, told, REBUILD)
 
 
 def _own(vector: NDArray[np.float32]) -> float:
@@ -225,12 +203,10 @@ def _lexical(here: Path, catalog: Catalog, ids: list[int]) -> Iterator[Check]:
     yield Check("lexical recall", not lost, told, REBUILD)
 
 
-def _same(name: str, held: list[int], ids: list[int], extra: bool = False) -> Check:
+def _same(name: str, held: list[int], ids: list[int], what: str = "chunks", extra: bool = False) -> Check:
     """`extra`: a server may hold more for a moment, which nobody sees."""
     missing, more = set(ids) - set(held), set() if extra else set(held) - set(ids)
-    told = (
-        f"{len(ids):,} chunks, the catalog's" if not missing | more else f"{len(missing)} missing, {len(more)} too many"
-    )
+    told = f"{len(missing)} missing, {len(more)} too many" if missing | more else f"{len(ids):,} {what}, the catalog's"
     return Check(name, not missing | more, told, REBUILD)
 
 

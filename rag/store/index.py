@@ -23,12 +23,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from rag.batched import batched
 from rag.config import Store
 from rag.errors import IndexMismatch
 from rag.store.catalog import Catalog
 from rag.types import Space
 
 SPACES: tuple[Space, ...] = get_args(Space)  # beside the texts'
+PART = 5000  # rows of the catalog that are in memory at once
 MEND = "run `rag sync --rebuild`; if that fails too, check the disk's free space"
 
 
@@ -54,9 +56,17 @@ def collection_name(index_id: str, dimension: int, space: Space | None = None) -
     return f"rag-{index_id}-{dimension}" if space is None else f"rag-{index_id}-{space}-{dimension}"
 
 
-def space_folder(folder: Path, space: Space) -> Path:
-    """Of a generation's folder: where Chroma keeps that space."""
-    return folder / f"chroma-{space}"
+def chroma_folder(folder: Path, space: Space | None = None) -> Path:
+    """Of a generation's folder: where Chroma keeps the texts, or that space."""
+    return folder / ("chroma" if space is None else f"chroma-{space}")
+
+
+def served_name(catalog: Catalog, space: Space | None = None) -> str:
+    """The published collection on a Chroma server; empty: there is none."""
+    if space is not None:
+        name: str = catalog.meta("server_spaces", {}).get(space, "")
+        return name
+    return collection_name(catalog.meta("id"), int(catalog.meta("embedding")["dimension"]))
 
 
 def compare_fingerprint(
@@ -83,10 +93,5 @@ def as_stored(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def texts_of(catalog: Catalog, ids: Sequence[int]) -> Iterator[tuple[int, str]]:
-    for part in parts(ids):
+    for part in batched(ids, PART):
         yield from zip(part, catalog.chunk_texts(part), strict=True)
-
-
-def parts(ids: Sequence[int], size: int = 5000) -> Iterator[list[int]]:
-    for start in range(0, len(ids), size):
-        yield list(ids[start : start + size])

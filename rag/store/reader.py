@@ -15,10 +15,10 @@ from rag.store.catalog import Catalog
 from rag.store.damage import SameProcess, copies, damaged
 from rag.store.index import (
     MEND,
-    collection_name,
+    chroma_folder,
     compare_fingerprint,
     generation_folder,
-    space_folder,
+    served_name,
     texts_of,
 )
 from rag.store.lexical import Lexical
@@ -72,53 +72,48 @@ class IndexReader:
         Chroma's own filters cost 10-40 times the search (measured) and their recall is reported to fall with size."""
         if allowed is not None:
             return exact_search(self.catalog.vectors_of(allowed), allowed, vector, k)
-        try:
-            index: VectorIndex = self._open("vectors", generation, self._open_vectors)
-            return self._published(index, vector, k, generation) if self._served else index.search(vector, k)
-        except IndexDamaged:
-            self._leave_to_writer("vectors", generation)
-            exact: _Exact = self._open("vectors", generation, lambda g: _Exact(self.catalog, g))
-            return exact.search(vector, k)
+        return self._dense(None, vector, k, generation)
 
     def nearest(
         self,
         space: Space,
-        vector: NDArray[np.float32],
+        vectors: NDArray[np.float32],
         k: int,
         generation: int,
         fingerprint: dict[str, Any],
         allowed: Sequence[int] | None = None,
     ) -> list[tuple[int, float]]:
-        """(id of a picture or window, cosine similarity), best first. With `allowed` the search is exact.
+        """(id of a picture or window, cosine similarity to the nearest of `vectors`, (n, dimension)), best first: the
+        `k` nearest of each. With `allowed` the search is exact.
 
         Raises IndexMismatch when another `fingerprint` made the space's vectors.
         """
         made = self.catalog.meta(space)
-        if made is None or not (ids := self.catalog.media_ids(space, generation)):
+        if made is None or not self.catalog.media_ids(space, generation):
             return []
         compare_fingerprint(made, fingerprint, self.folder, f"other {space} vectors")
-        if allowed is not None:
-            return exact_search(self.catalog.vectors_of(allowed, "media"), allowed, vector, k)
-        name = f"vectors {space}"
+        among = None if allowed is None else _Exact(allowed, self.catalog.vectors_of(allowed, "media"))
+        best: dict[int, float] = {}
+        for vector in vectors:
+            hits = self._dense(space, vector, k, generation) if among is None else among.search(vector, k)
+            for number, score in hits:
+                best[number] = max(score, best.get(number, -1.0))
+        return sorted(best.items(), key=lambda hit: (-hit[1], hit[0]))
+
+    def _dense(
+        self, space: Space | None, vector: NDArray[np.float32], k: int, generation: int
+    ) -> list[tuple[int, float]]:
+        """Of the texts' space (None) or another one, by Chroma; exact where that is damaged."""
+        name = "vectors" if space is None else f"vectors {space}"
         try:
-            index: VectorIndex = self._open(name, generation, lambda g: self._open_space(space, g))
-            return index.search(vector, min(k, len(ids)))
+            index: VectorIndex = self._open(name, generation, lambda g: self._open_vectors(g, space))
+            if self._served and space is None:
+                return self._published(index, vector, k, generation)
+            return index.search(vector, k)
         except IndexDamaged:
             self._leave_to_writer(name, generation)
-            return exact_search(self.catalog.vectors_of(ids, "media"), ids, vector, k)
-
-    def _open_space(self, space: Space, generation: int) -> VectorIndex:
-        dimension = int(self.catalog.meta(space)["dimension"])
-        if self._served:
-            name = self.catalog.meta("server_spaces", {}).get(space, "")
-            index = open_server(name, dimension, self.store) if name else None
-            if index is None:
-                raise IndexDamaged(f"the Chroma server has lost the {space}", "run `rag sync`")
-            return index
-        folder = generation_folder(self.folder, generation)
-        if not is_whole(folder, f"chroma-{space}/"):
-            raise IndexDamaged(f"{space_folder(folder, space)}: isn't whole", MEND)
-        return open_embedded(space_folder(folder, space), dimension, self.store, name=space)
+            exact: _Exact = self._open(name, generation, lambda g: _Exact.whole(self.catalog, g, space))
+            return exact.search(vector, k)
 
     def lexical(
         self, text: str, k: int, generation: int, allowed: Sequence[int] | None = None
@@ -171,17 +166,19 @@ class IndexReader:
             found = self._open("lexical", generation, self._lexical_in_memory)
         return found
 
-    def _open_vectors(self, generation: int) -> VectorIndex:
-        dimension = int(self.catalog.meta("embedding")["dimension"])
+    def _open_vectors(self, generation: int, space: Space | None) -> VectorIndex:
+        dimension = int(self.catalog.meta(space or "embedding")["dimension"])
         if self._served:
-            index = open_server(collection_name(self.catalog.meta("id"), dimension), dimension, self.store)
+            name = served_name(self.catalog, space)
+            index = open_server(name, dimension, self.store) if name else None
             if index is None:
-                raise IndexDamaged("the Chroma server has lost the index", "run `rag sync`")
+                raise IndexDamaged(f"the Chroma server has lost the {space or 'index'}", "run `rag sync`")
             return index
         folder = generation_folder(self.folder, generation)
-        if not is_whole(folder, "chroma/"):
-            raise IndexDamaged(f"{folder / 'chroma'}: the dense index isn't whole", MEND)
-        return open_embedded(folder / "chroma", dimension, self.store)
+        here = chroma_folder(folder, space)
+        if not is_whole(folder, f"{here.name}/"):
+            raise IndexDamaged(f"{here}: the dense index isn't whole", MEND)
+        return open_embedded(here, dimension, self.store, space=space)
 
     def _open_lexical(self, generation: int) -> Lexical:
         folder = generation_folder(self.folder, generation)
@@ -227,9 +224,16 @@ class IndexReader:
 class _Exact:
     """The catalog's own vectors, in memory: stands in for a damaged Chroma until the next sync mends it."""
 
-    def __init__(self, catalog: Catalog, generation: int) -> None:
-        self._ids = catalog.chunk_ids(generation)
-        self._vectors = catalog.vectors_of(self._ids)
+    def __init__(self, ids: Sequence[int], vectors: NDArray[np.float32]) -> None:
+        self._ids, self._vectors = ids, vectors
+
+    @classmethod
+    def whole(cls, catalog: Catalog, generation: int, space: Space | None) -> _Exact:
+        if space is None:
+            ids = catalog.chunk_ids(generation)
+            return cls(ids, catalog.vectors_of(ids))
+        ids = catalog.media_ids(space, generation)
+        return cls(ids, catalog.vectors_of(ids, "media"))
 
     def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
         return exact_search(self._vectors, self._ids, vector, k)

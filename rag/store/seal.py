@@ -9,12 +9,13 @@ page (its counter) and pages that were free are left out of that file's checksum
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import struct
 import zlib
 from contextlib import closing
 from pathlib import Path
+
+from rag.store.files import to_disk
 
 SIZES = "sizes.json"
 BLOCK = 2**20
@@ -31,12 +32,7 @@ def seal(folder: Path) -> None:
         told[path.relative_to(folder).as_posix()] = [size, None if skip is None else checksum(path, size, skip), skip]
     (folder / SIZES).write_text(json.dumps(told), encoding="utf-8")
     for path in (*folder.rglob("*"), folder, folder.parent):
-        if os.name == "posix" or path.is_file():  # elsewhere folders can't be opened
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        to_disk(path)
 
 
 def is_whole(folder: Path, part: str = "", quick: bool = False, sealed: Path | None = None) -> bool:

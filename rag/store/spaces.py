@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import struct
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from rag.errors import IndexDamaged, QueryError, StoreError, VectorError
+from rag.store.files import appearing
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -134,24 +133,18 @@ class Spaces:
         return self.folder / f"{name}.space"
 
     def _write(self, file: Path, head: bytes, vectors: NDArray[np.float32]) -> None:
-        part = file.with_name(f".{file.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
         whole = hashlib.sha256(head)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("xb") as stream:
+            with appearing(file) as stream:
                 stream.write(head)
                 for start in range(0, len(vectors), 4096):
                     data = vectors[start : start + 4096].astype("<f4").tobytes()
                     whole.update(data)
                     stream.write(data)
                 stream.write(whole.digest())
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(part, file)
         except OSError as error:
             raise StoreError(f"{file}: can't be written: {error.strerror or error}", "make room on the disk") from error
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def _hashed(stream: BinaryIO, file: Path, hint: str) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 from rag.config import Store
 from rag.errors import IndexDamaged, IndexMismatch, StoreError
 from rag.store.index import MEND
+from rag.types import Space
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -147,9 +148,10 @@ class _Collection:
 
 
 def open_embedded(
-    folder: Path, dimension: int, store: Store, create: bool = False, name: str = "chunks"
+    folder: Path, dimension: int, store: Store, create: bool = False, space: Space | None = None
 ) -> VectorIndex:
-    """The collection `name` of a PersistentClient on `folder`. Any failure is damage: the catalog can rebuild it."""
+    """The collection of the chunks, or of `space`, in a PersistentClient on `folder`. Any failure is damage: the
+    catalog can rebuild it."""
 
     def failure(error: Exception) -> StoreError:
         return IndexDamaged(f"{folder}: Chroma can't use it: {error}", MEND)
@@ -161,7 +163,9 @@ def open_embedded(
     client = None
     try:
         client = chromadb.PersistentClient(str(folder), settings=chromadb.config.Settings(anonymized_telemetry=False))
-        return _Collection(client, name, dimension, store.ef_search, str(folder), create, failure, saves=True)
+        return _Collection(
+            client, space or "chunks", dimension, store.ef_search, str(folder), create, failure, saves=True
+        )
     except Exception as error:
         if client is not None:
             client.close()

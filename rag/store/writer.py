@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from rag.batched import batched
 from rag.config import Store
 from rag.errors import IndexDamaged, IndexLocked, IndexMismatch, StoreError
 from rag.store.analyze import Analyzer
@@ -21,13 +22,13 @@ from rag.store.copies import keep_copy
 from rag.store.damage import SameProcess
 from rag.store.index import (
     MEND,
+    PART,
     SPACES,
     as_stored,
+    chroma_folder,
     collection_name,
     compare_fingerprint,
     generation_folder,
-    parts,
-    space_folder,
     texts_of,
 )
 from rag.store.lexical import Lexical
@@ -263,7 +264,7 @@ class IndexWriter:
         vectors = open_embedded(folder, self._dimension, self.store, create=True)
         with contextlib.closing(vectors):
             vectors.remove(removed)
-            for part in parts(added):
+            for part in batched(added, PART):
                 vectors.add(part, self.catalog.vectors_of(part))
             return vectors.count()
 
@@ -272,7 +273,7 @@ class IndexWriter:
         catalog, generation = self.catalog, self.next_generation
         self._server_spaces: dict[str, str] = {}
         for space in SPACES:
-            ids, folder = catalog.media_ids(space, generation), space_folder(target, space)
+            ids, folder = catalog.media_ids(space, generation), chroma_folder(target, space)
             old = set(catalog.media_ids(space, generation - 1))
             name = catalog.meta("server_spaces", {}).get(space) if self._served else None
             held = name is not None if self._served else folder.is_dir()
@@ -284,7 +285,7 @@ class IndexWriter:
                 continue
             index = self._open_space(space, folder, name)
             with contextlib.closing(index):
-                for part in parts(added):
+                for part in batched(added, PART):
                     index.add(part, catalog.vectors_of(part, "media"))
                 if index.count() != len(ids):
                     raise IndexDamaged(f"{folder}: holds {index.count()} vectors of {len(ids)}", MEND)
@@ -293,7 +294,7 @@ class IndexWriter:
         """`name`: of the collection on the server that goes on; None: a new one, since others still read the old."""
         dimension = int((self._made(space) or {})["dimension"])
         if not self._served:
-            return open_embedded(folder, dimension, self.store, create=True, name=space)
+            return open_embedded(folder, dimension, self.store, create=True, space=space)
         made = collection_name(self.catalog.meta("id"), dimension, space)
         self._server_spaces[space] = name = name or f"{made}-{self.next_generation}"
         index = open_server(name, dimension, self.store, create=True)
@@ -312,14 +313,14 @@ class IndexWriter:
             if anew or vectors.count() < sum(held.values()):  # an emptied server, or another one
                 self.catalog.mark_server_rows(list(held), present=None)
                 held = {}
-            for part in parts([i for i in wanted if not held.get(i)]):
+            for part in batched([i for i in wanted if not held.get(i)], PART):
                 self.catalog.mark_server_rows(part, present=False)
                 vectors.add(part, self.catalog.vectors_of(part))
                 self.catalog.mark_server_rows(part, present=True)
 
     def _remove_from_server(self, wanted: Sequence[int]) -> None:
         with contextlib.closing(self._server()) as vectors:
-            for part in parts(sorted(set(self.catalog.server_rows()).difference(wanted))):
+            for part in batched(sorted(set(self.catalog.server_rows()).difference(wanted)), PART):
                 vectors.remove(part)
                 self.catalog.mark_server_rows(part, present=None)
             differs = vectors.count() != len(wanted)

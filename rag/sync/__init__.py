@@ -113,7 +113,6 @@ class Sync:
         self._stop = threading.Event()  # this run is coming to its end
         self._cancel = cancel or threading.Event()  # somebody wants it to
         self._announced: float = 0
-        self._media_began: float = 0  # when the first picture or recording was taken
 
     def run(self, reindex: bool = False, rebuild: bool = False, allow_empty: bool = False) -> SyncReport:
         """Raises FolderError, IndexMismatch and StoreError; trouble with one file is in the report. Raises Cancelled
@@ -427,8 +426,6 @@ class Sync:
         now = time.perf_counter()
         self._done["tokens"] += tokens
         self._done["media"] += media
-        if media == 0 and tokens == 0:
-            self._media_began = self._media_began or now
         if now - self._announced > 0.1:
             self._announced = now
             self._tell(
@@ -439,9 +436,7 @@ class Sync:
                     "bytes": self._done["bytes"],
                     "total_bytes": total_bytes,
                     "media": self._done["media"],
-                    "media_per_s": round(self._done["media"] / (now - self._media_began), 1)
-                    if self._done["media"]
-                    else 0,
+                    "media_per_s": self._media.per_s,
                 }
             )
 

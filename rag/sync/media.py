@@ -6,6 +6,7 @@ recording by its samples: what was embedded once, in whichever file, isn't embed
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,6 +81,7 @@ class MediaSync:
         self._made: dict[Space, str] = {}  # fingerprints, canonical
         self._written = ""  # the transcriber's fingerprint, canonical
         self.embedded = self.reused = 0
+        self._began: float | None = None  # the first was taken
 
     def look(self, paths: Iterable[Path]) -> dict[Space, dict[str, Any] | None]:
         """The fingerprints of the spaces that these files need; None: switched off. Raises ModelNotFound and
@@ -102,6 +104,13 @@ class MediaSync:
             self._written = canonical(self._writer.fingerprint)
         self._made = {space: canonical(made) for space, made in found.items() if made}
         return found
+
+    @property
+    def per_s(self) -> float:
+        """Pictures and windows embedded a second, so far."""
+        if self._began is None or not self.embedded:
+            return 0
+        return round(self.embedded / (time.perf_counter() - self._began), 1)
 
     @property
     def writes(self) -> bool:
@@ -146,6 +155,8 @@ class MediaSync:
 
     def store(self, contents: Mapping[str, Sequence[Medium]], step: Step) -> dict[str, list[MediaRow] | EmptyError]:
         """Make the vectors that are missing and store them; the rows of each content, by its key."""
+        if contents and self._began is None:
+            self._began = time.perf_counter()
         rows: dict[str, list[MediaRow] | EmptyError] = {}
         pictures: dict[bytes, Any] = {}
         for content, media in contents.items():

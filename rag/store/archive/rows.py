@@ -172,22 +172,23 @@ def read_parts(archive: ArchiveReader) -> Iterator[Part]:
     manifest = _manifest(archive, data)
     yield manifest
     fingerprint = canonical(manifest.embedding)
-    kinds = ("vectors", *SPACES, "contents", "files")
+    binary = ("vectors", *SPACES)
+    kinds = (*binary, "contents", "files")
     kind, number = 0, 0
-    last: bytes | str = b""
+    last: Any = None  # the key before, of this kind
 
     def in_order(name: str, key: bytes | str) -> None:
         nonlocal last
-        if type(key) is type(last) and not last < key:  # type: ignore[operator]
+        if not key or (last is not None and not last < key):
             raise archive.altered(f"the rows of {name} are in no order")
         last = key
 
     for name, data in order:
         while kind < len(kinds) and not name.startswith(kinds[kind] + "/"):
-            kind, number, last = kind + 1, 0, b"" if kind + 1 <= len(SPACES) else ""
+            kind, number, last = kind + 1, 0, None
         what = kinds[kind] if kind < len(kinds) else ""
         space = next((s for s in SPACES if s == what), None)
-        suffix = "bin" if what == "vectors" or space else "jsonl"
+        suffix = "bin" if what in binary else "jsonl"
         if name != f"{what}/{number:05}.{suffix}":
             raise archive.altered(f"{name!r} isn't expected there")
         number += 1

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rag.config import Store
 from rag.errors import ArchiveError, IndexMismatch, IndexMissing, StoreError
 from rag.store.archive.container import ArchiveReader, ArchiveWriter
 from rag.store.archive.rows import ContentPart, FilePart, Manifest, VectorPart, members_of, read_parts
 from rag.store.catalog import Catalog
+from rag.store.files import appearing
 from rag.store.index import differences
 from rag.store.writer import IndexWriter
 from rag.types import ArchiveReport
@@ -45,7 +43,7 @@ def export_index(catalog: Catalog, target: Path, force: bool = False) -> Archive
         raise StoreError(f"{target}: {problem}", hint)
     counts: dict[str, int] = {}
     try:
-        with _appearing(target) as stream, catalog.snapshot() as generation:
+        with appearing(target) as stream, catalog.snapshot() as generation:
             archive = ArchiveWriter(stream)
             for name, data in members_of(catalog, generation, counts):
                 archive.put(name, data)
@@ -55,49 +53,6 @@ def export_index(catalog: Catalog, target: Path, force: bool = False) -> Archive
             f"{target}: can't be written: {error.strerror or error}", "name another file, or make room"
         ) from error
     return ArchiveReport(counts["files"], counts["chunks"], counts["vectors"], size, time.perf_counter() - start)
-
-
-@contextmanager
-def _appearing(target: Path) -> Iterator[BinaryIO]:
-    """A file beside `target`, for its owner only, that takes its name when the block ends well. One that a killed
-    process left is removed."""
-    for left in target.parent.glob(f".{_literal(target.name)}.*.part"):
-        made_by = re.fullmatch(r".*\.(\d+)-[0-9a-f]{8}\.part", left.name, re.DOTALL)
-        if made_by and not _runs(int(made_by[1])):
-            left.unlink(missing_ok=True)
-    part = target.parent / f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
-    try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _literal(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
-
-
-def _runs(pid: int) -> bool:
-    if os.name != "posix":
-        return True  # there, asking would end it
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 # ---- import ----------------------------------------------------------------------------------------------------------
