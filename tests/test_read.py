@@ -429,9 +429,9 @@ def lesson() -> Any:
 
 
 CONFIG = {
-    "seed": 3, "negatives": 0.5, "max_tokens": 40, "max_question": 8, "batch_passages": 8, "learning_rate": 3e-3,
-    "head_learning_rate": 1e-2, "weight_decay": 0.0, "warmup_steps": 3, "decay_share": 0.25, "save_every": 10,
-    "weights": {"span": 1.0, "answerable": 0.5, "relevance": 0.5},
+    "seed": 3, "negatives": 0.5, "cut_out": 0.5, "max_tokens": 40, "max_question": 8, "batch_passages": 8,
+    "learning_rate": 3e-3, "head_learning_rate": 1e-2, "weight_decay": 0.0, "warmup_steps": 3, "decay_share": 0.25,
+    "save_every": 10, "weights": {"span": 1.0, "answerable": 0.5, "relevance": 0.5},
 }  # fmt: skip
 
 
@@ -508,3 +508,18 @@ def test_windows_keep_the_answer() -> None:
         assert list(window[a : b + 1]) == list(range(start, start + 5))
     window, a, b = cut(passage, 10, 60, 20, rng)  # an answer longer than the room: as much of it as fits
     assert (a, b) == (0, 19)
+
+
+def test_an_answer_is_cut_out_with_its_sentence_or_not_at_all() -> None:
+    from train import LEAST_LEFT, SENTENCE_ENDS, without_answer
+
+    stop = SENTENCE_ENDS[1]
+    one, two, three = np.arange(2000, 2020), np.arange(3000, 3010), np.arange(4000, 4020)
+    passage = np.concatenate([one, [stop], two, [stop], three, [stop]])
+    rest = without_answer(passage, 25, 27)
+    assert rest is not None
+    assert rest.tolist() == [*one, stop, *three, stop]
+    assert without_answer(passage, 0, 0).tolist() == [*two, stop, *three, stop]  # type: ignore[union-attr]
+    assert without_answer(passage, len(passage) - 2, len(passage) - 2).tolist() == [*one, stop, *two, stop]  # type: ignore[union-attr]
+    assert without_answer(np.concatenate([passage, two]), 25, 27) is None  # it is said twice
+    assert without_answer(passage[: LEAST_LEFT + 11], 0, 0) is None  # too little is left

@@ -26,6 +26,9 @@ from model import Batch, Reader, best_span, loss
 
 from data import HERE, ROOT, Examples
 
+SENTENCE_ENDS = (999, 1012, 1029)  # ! . ? of BERT's uncased vocabulary
+LEAST_LEFT = 20  # tokens of a passage whose answer was cut out
+
 BUCKET = 512  # questions sorted by length together: batches of like lengths have little padding
 
 
@@ -64,9 +67,27 @@ def rows_of(examples: Examples, group: list[tuple[int, bool]], config: dict, rng
         rows.append((question, *cut(examples.passage(examples.gold[i]), examples.start[i], examples.end[i], room, rng)))
         if negative:
             kept = examples.negatives[i][examples.negatives[i] >= 0]
-            rows.append((question, *cut(examples.passage(kept[rng.integers(len(kept))]), -1, -1, room, rng)))
+            passage = examples.passage(kept[rng.integers(len(kept))])
+            if examples.start[i] >= 0 and rng.random() < config["cut_out"]:
+                rest = without_answer(examples.passage(examples.gold[i]), examples.start[i], examples.end[i])
+                passage = passage if rest is None else rest
+            rows.append((question, *cut(passage, -1, -1, room, rng)))
             pairs.append((len(rows) - 2, len(rows) - 1))
     return rows, pairs
+
+
+def without_answer(passage: np.ndarray, start: int, end: int) -> np.ndarray | None:
+    """The passage without the sentence that the answer stands in: on the topic, word for word, and no answer in it.
+    None where the answer stands in the rest as well, or little is left."""
+    stops = np.flatnonzero(np.isin(passage, SENTENCE_ENDS)) + 1
+    before, after = stops[stops <= start], stops[stops > end]
+    left = passage[: before[-1] if len(before) else 0]
+    right = passage[after[0] if len(after) else len(passage) :]
+    rest, answer = np.concatenate([left, right]), passage[start : end + 1]
+    if len(rest) < max(LEAST_LEFT, len(answer)):
+        return None
+    again = (np.lib.stride_tricks.sliding_window_view(rest, len(answer)) == answer).all(axis=1).any()
+    return None if again else rest
 
 
 def cut(passage: np.ndarray, start: int, end: int, room: int, rng: np.random.Generator):
