@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes_embed import open_rag
+from fakes_media import drawn, encoded
 from pypdf import PdfWriter
 from reportlab.lib.pagesizes import A4, landscape
 from reportlab.pdfgen.canvas import Canvas
@@ -267,6 +268,21 @@ def test_an_uploaded_file_is_found_and_a_deleted_one_is_not(own: tuple[Served, P
     assert server.client.get("/documents").json() == {"files": []}
     assert server.client.delete("/documents", params={"path": "metals.txt"}).status_code == 404
     assert list(folder.iterdir()) == []  # nothing half-written stays
+
+
+def test_a_picture_is_taken_where_pictures_are_read(make_rag: Callable[..., Rag], tmp_path: Path) -> None:
+    rag = make_rag(docs=write(tmp_path / "own", metals_txt=METAL), images__kind="descriptor", audio__kind="none")
+    rag.sync()
+    with served(rag) as server:
+        assert put(server, ("drawn.png", encoded(drawn(0)))).status_code == 201
+        synced(server)
+        [picture] = [f for f in server.client.get("/documents").json()["files"] if f["path"] == "drawn.png"]
+        assert (picture["outcome"], picture["pictures"]) == ("indexed", 1)
+        refused = put(server, ("talk.wav", b"RIFF"))
+        assert (refused.status_code, refused.json()["error"]["hint"]) == (
+            415,
+            "recordings (audio.kind) aren't read here",
+        )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import FastAPI, File, Query, Response, UploadFile
@@ -45,10 +46,9 @@ def routes(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/documents", tags=["documents"], responses={200: {"model": Files}})
     async def files() -> Response:
-        """The files of the last sync, each with its outcome, reason and number of chunks."""
+        """The files of the last sync, each with its outcome, reason and what is held of it."""
         found = await desk.read(desk.rag.files)
-        rows = [{"path": f.path, "outcome": f.outcome.value, "reason": f.reason, "chunks": f.chunks} for f in found]
-        return Json({"files": rows})
+        return Json({"files": [asdict(f) for f in found]})
 
     @app.get("/documents/text", tags=["documents"], responses={200: {"model": TextOut}, **MISSING})
     async def text(path: Name, start: Offset = None, end: Offset = None) -> Response:

@@ -13,6 +13,7 @@ from typing import IO
 
 from rag.build import Rag
 from rag.load import KINDS, kind_of
+from rag.load.media import MediaKind, media_kind_of
 from rag.serve.problems import Problem
 from rag.sync.scan import Taken, check_folder
 
@@ -35,10 +36,20 @@ def checked_name(rag: Rag, name: str) -> str:
         raise Problem(422, "BadName", f"{shown} is too long, or begins or ends with a space or dot", "rename the file")
     if not Taken(rag.config.documents).file(name):
         raise Problem(422, "BadName", f"{shown} is left out by documents.include or exclude", "rename the file")
-    if kind_of(Path(name)) is None:
+    kind = media_kind_of(Path(name))
+    if kind_of(Path(name)) is None and kind not in _media(rag):
         suffixes = ", ".join(sorted({s for s, kind in KINDS.items() if s.startswith(".") and kind != "code"}))
-        raise Problem(415, "Unsupported", f"no loader for {shown}", f"choices: {suffixes} and source code")
+        beside = {"image": "pictures (images.kind)", "audio": "recordings (audio.kind)"}.get(kind or "")
+        why = f"{beside} aren't read here" if beside else f"choices: {suffixes} and source code"
+        raise Problem(415, "Unsupported", f"no loader for {shown}", why)
     return name
+
+
+def _media(rag: Rag) -> set[MediaKind]:
+    """What is read beside texts."""
+    images, audio = rag.config.images, rag.config.audio
+    kinds: set[MediaKind] = {"image"} if images.kind != "none" else set()
+    return kinds | {"audio"} if audio.kind != "none" or audio.transcribe else kinds
 
 
 def store(rag: Rag, files: Sequence[tuple[str, IO[bytes]]], replace: bool) -> list[dict[str, str | int]]:

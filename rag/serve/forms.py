@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from rag.types import Within
+
 QUESTION = "How long is a search index kept before it is rebuilt?"
 MOST_TURNS = 2000  # only the last few are used; the size of a body bounds them anyway
 
@@ -65,7 +67,7 @@ class PassageOut(BaseModel):
     table_head: str
     chunk_id: str
     also_in: list[str]
-    space: Literal["text", "images", "audio"]
+    space: Within
     stages: list[Stage]
 
 
@@ -197,6 +199,8 @@ class FileOut(BaseModel):
     outcome: str
     reason: str | None
     chunks: int
+    pictures: int = Field(description="A picture itself, or those in a document")
+    windows: int = Field(description="Of a recording")
 
 
 class Files(BaseModel):

@@ -42,7 +42,8 @@ function draw() {
 
 function row(file) {
   const name = el("bdi", {}, shown(file.path));
-  const told = file.chunks ? count(file.chunks, "chunk") : shown(file.reason ?? "");
+  const held = [[file.chunks, "chunk"], [file.pictures, "picture"], [file.windows, "window"]].filter(([n]) => n);
+  const told = held.map(([n, what]) => count(n, what)).join(" · ") || shown(file.reason ?? "");
   return el("li", {},
     el("div", { class: "file" },
       file.chunks ? el("button", { type: "button", class: "link", onclick: () => show({ source: file.path }) }, name) : el("span", { class: "file-name" }, name),
