@@ -9,10 +9,13 @@ anything but a source or a plain reason (a killed worker, nonsense, the time lim
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import random
+import re
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +23,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import test_load_books as books  # noqa: E402
 import test_load_data as data  # noqa: E402
+import test_load_office as office  # noqa: E402
+import test_load_subtitles as subtitles  # noqa: E402
 from hostile import HOSTILE  # noqa: E402
 
 from rag.config import Load  # noqa: E402
@@ -41,7 +46,15 @@ MADE = {  # honest ones of the kinds that data/documents may have none of
         "<text:h>Words</text:h><text:list><text:list-item><text:p>x</text:p></text:list-item></text:list>"
     ),
     "a.rtf": books.RTF,
+    "a.docx": office.make(".docx"),
+    "a.xlsx": office.saved(office.workbook()),
+    "a.pptx": office.saved(office.deck()),
+    "a.csv": b'name;price;note\n"Pump; small";1,50;"two\nlines"\nValve;20;\n',
+    "a.tsv": "Ort\tJahr\nKöln\t1248\n".encode("cp1252"),
+    "a.srt": subtitles.SRT.encode(),
+    "a.vtt": subtitles.VTT.encode(),
 }
+PACKED = {"docx", "xlsx", "pptx", "odt", "epub"}  # zip archives, in whose members what is read stands
 
 
 def seeds(kind: str) -> list[tuple[str, bytes]]:
@@ -51,6 +64,51 @@ def seeds(kind: str) -> list[tuple[str, bytes]]:
     made = [(Path(name).suffix, HOSTILE[name]()) for name in small]
     made += [(Path(name).suffix, body) for name, body in MADE.items() if kind_of(Path(name)) == kind]
     return found + [(suffix, data) for suffix, data in made if len(data) <= SMALL]
+
+
+def mutated_member(chance: random.Random, archive: bytes, other: bytes) -> bytes:
+    """A whole archive, one or two of whose members are mutated: of a damaged one nothing would be read."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as before, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as after:
+        names = before.namelist()
+        main = [n for n in names if n.endswith(("document.xml", "content.xml", "sheet1.xml", "slide1.xml", "html"))]
+        chosen = {chance.choice(main or names), *chance.sample(names, chance.randrange(2))}
+        for name in names:
+            body = before.read(name)
+            after.writestr(name, mutated_markup(chance, body, other) if name in chosen else body)
+    return out.getvalue()
+
+
+def mutated_markup(chance: random.Random, data: bytes, other: bytes) -> bytes:
+    """Elements dropped, repeated, nested or with other names and values, so that most still parse; or any bytes."""
+    tags = list(re.finditer(rb"<(/?)([\w:.-]+)([^<>]*)>", data))
+    if not tags or chance.random() < 0.2:
+        return mutated(chance, data, other)
+    out = data
+    for _ in range(chance.choice((1, 2, 8))):
+        name, another = chance.choice(tags)[2], chance.choice(tags)[2]
+        start = out.find(b"<" + name, chance.randrange(len(out)))
+        closed = out.find(b"</" + name + b">", start, start + 20_000)
+        end = closed + len(name) + 3 if closed >= 0 else out.find(b">", start) + 1
+        if start < 0 or end <= start:
+            continue
+        element = out[start:end]
+        match chance.randrange(5):
+            case 0:
+                changed = b""
+            case 1:
+                changed = element * chance.choice((2, 20, 2 * SMALL // len(element) + 1))
+            case 2:
+                changed = (b"<%b>" % name) * 300 + element + (b"</%b>" % name) * 300
+            case 3:
+                changed = element.replace(b"<" + name, b"<" + another).replace(b"</" + name, b"</" + another)
+            case _:
+                value = chance.choice((b"-1", b"0", b"4294967296", b"", b"x" * 5000, b"&amp;", b"1e999"))
+                changed = re.sub(rb'="[^"]*"', b'="' + value + b'"', element)
+        out = out[:start] + changed + out[end:]
+        if len(out) > 4 * SMALL:
+            break
+    return out
 
 
 def mutated(chance: random.Random, data: bytes, other: bytes) -> bytes:
@@ -86,7 +144,10 @@ def fuzz(kind: str, seconds: float, seed: int, keep: Path) -> int:
         while time.monotonic() < end:
             suffix, data = chance.choice(files)
             path = keep / f"{kind}-{seed}-{number}{suffix}"
-            path.write_bytes(mutated(chance, data, chance.choice(files)[1]))
+            way = mutated_member if kind in PACKED and zipfile.is_zipfile(io.BytesIO(data)) else mutated
+            if kind in ("html", "xml") and chance.random() < 0.5:
+                way = mutated_markup
+            path.write_bytes(way(chance, data, chance.choice(files)[1]))
             number += 1
             start = time.monotonic()
             try:
