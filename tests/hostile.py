@@ -217,6 +217,13 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         + "<table:table-row><table:table-cell table:number-columns-repeated='99999999'><text:p>words</text:p>"
         "</table:table-cell></table:table-row>" * 2000 + "</table:table>"
     ),
+    "one-wide-row.odt": lambda: odt_of(
+        "<table:table><table:table-row>"
+        + "<table:table-cell table:number-columns-repeated='999'><text:p>words</text:p></table:table-cell>" * 4000
+        + "</table:table-row>"
+        + "<table:table-row><table:table-cell><text:p>words</text:p></table:table-cell></table:table-row>" * 20_000
+        + "</table:table>"
+    ),
     "repeated-spaces.odt": lambda: odt_of("<text:p>a" + "<text:s text:c='99999999'/>" * 20_000 + "b</text:p>"),
     "passwd.epub": lambda: epub_of("x", href="../../../../etc/passwd"),
     "laughs.epub": lambda: epub_of("<p>plain words</p>", f'<!DOCTYPE d [<!ENTITY l0 "ha">{LAUGHS}]>'),
@@ -228,6 +235,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "bin.rtf": lambda: b"{\\rtf1 plain words\\bin-5 \\bin9999999999 x}",
     "numbers.rtf": lambda: b"{\\rtf1 \\uc9999999999\\u9999999999 plain words\\u-9999999999 \\ilvl999999 \\s-1\\par}",
     "cells.rtf": lambda: b"{\\rtf1 words" + b"\\cell" * 50_000 + b"\\row" * 50_000,
+    "one-wide-row.csv": lambda: b"wide" + b",words" * 20_000 + b"\na,b" * 100_000,
     "no-space.txt": lambda: b"a" * 4_000_000,
     "no-space.md": lambda: b"#" * 1_000_000 + b"[" * 1_000_000 + b"`" * 1_000_000 + b">" * 1_000_000,
     "bidi.md": lambda: "# \u202eesrever\u202c \u2066in\u2069 zero\u200b\u200d\ufeff width".encode(),

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from rag.load.decode import clean
 from rag.types import Heading
 
+MOST_FILLED = 8  # times the cells that a table has, with those that fill it up
+
 
 class Blocks:
     r"""Text put together block by block.
@@ -91,13 +93,15 @@ class Blocks:
         self.add("\n".join(lines), gap="\n\n" if first else "\n")
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """Markdown rows; the first one is taken for the head. Ragged rows are filled up."""
+        """Markdown rows; the first one is taken for the head. Ragged rows are filled up, unless one wide row would make
+        the table many times what it is."""
         cells = [[" ".join(c.split()).replace("|", r"\|") for c in row] for row in rows]
         cells = [row for row in cells if any(row)]
         if not cells:
             return
         width = max(map(len, cells))
-        lines = [f"| {' | '.join(row + [''] * (width - len(row)))} |" for row in cells]
+        fill = width if width * len(cells) <= MOST_FILLED * sum(map(len, cells)) else 0
+        lines = [f"| {' | '.join(row + [''] * (fill - len(row)))} |" for row in cells]
         self.add("\n".join([lines[0], f"|{' --- |' * width}", *lines[1:]]))
 
     def code(self, text: str) -> None:

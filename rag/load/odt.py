@@ -25,7 +25,9 @@ _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _SKIPPED = {f"{_TEXT}tracked-changes", f"{_OFFICE}annotation", f"{_TEXT}note", f"{_OFFICE}forms"}
 _SIGNS = {f"{_TEXT}tab": "\t", f"{_TEXT}line-break": "\n"}
 _SPACE = re.compile(r"[ \t\r\n]+")
-_REPEATED = 1000  # a file may say that a cell stands there a billion times
+# A file may say that a cell, or a space, stands there a billion times.
+_SAME_CELL, _SAME_CHARS = 64, 1_000_000  # times that one of them is repeated, and characters of all repeated
+_SPACES = 1000
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
@@ -53,6 +55,7 @@ class _Reader:
     def __init__(self, most: int) -> None:
         self.blocks = Blocks()
         self._most = most
+        self._left = _SAME_CHARS
 
     def blocks_of(self, parent: Any) -> None:
         for child in parent:
@@ -87,11 +90,18 @@ class _Reader:
             for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
                 times = cell.get(f"{_TABLE}number-columns-repeated", "1")
                 text = " ".join(_text(p) for p in cell.iter(f"{_TEXT}p", f"{_TEXT}h"))
-                cells += [text] * min(int(times) if times.isdecimal() and len(times) < 9 else 1, _REPEATED)
+                cells += [text] * self._repeats(times, len(text))
             while cells and not cells[-1].strip():
                 cells.pop()
             rows.append(cells)
         self.blocks.table(rows)
+
+    def _repeats(self, times: str, length: int) -> int:
+        """How often a cell stands there: its row makes each row of the table as wide."""
+        wanted = int(times) if times.isdecimal() and len(times) < 9 else 1
+        allowed = max(1, min(wanted, _SAME_CELL, 1 + self._left // (length + 1)))
+        self._left -= (allowed - 1) * (length + 1)
+        return allowed
 
     def _notes(self, parent: Any) -> None:
         """Foot and end notes, below the block that points to them. Those of sections were taken on the way."""
@@ -115,7 +125,7 @@ def _text(node: Any) -> str:
                 parts.append(_SIGNS[child.tag])
             elif child.tag == f"{_TEXT}s":
                 count = child.get(f"{_TEXT}c", "1")
-                parts.append(" " * min(int(count) if count.isdecimal() and len(count) < 9 else 1, _REPEATED))
+                parts.append(" " * min(int(count) if count.isdecimal() and len(count) < 9 else 1, _SPACES))
             elif isinstance(child.tag, str) and child.tag not in _SKIPPED:
                 walk(child)
             say(child.tail)
