@@ -112,8 +112,8 @@ def test_the_json_form_of_an_answer() -> None:
     assert set(body) == {f.name for f in dataclasses.fields(Answer)}
     assert body["confidence"] == 0.8765
     assert body["citations"][0] == {
-        "number": 1, "source": "a.pdf", "page": 2, "line": 9, "seconds": None, "start": 4, "end": 9, "quote": "Text.",
-        "verified": True,
+        "number": 1, "source": "a.pdf", "page": 2, "line": 9, "seconds": None, "ocr": False,
+        "start": 4, "end": 9, "quote": "Text.", "verified": True,
     }  # fmt: skip
     assert body["passages"][0]["stages"] == [{"stage": "dense", "score": 0.5, "rank": 1}]
 

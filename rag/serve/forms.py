@@ -59,6 +59,7 @@ class PassageOut(BaseModel):
     page: int | None
     line: int
     seconds: float | None
+    ocr: bool
     headings: list[str]
     start: int
     end: int
@@ -83,6 +84,7 @@ class CitationOut(BaseModel):
     page: int | None
     line: int
     seconds: float | None
+    ocr: bool
     start: int
     end: int
     quote: str

@@ -58,6 +58,7 @@ class Place(BaseModel):
     page: int | None = Field(description="From 1; null where the format has no pages.")
     line: int = Field(description="From 1, in the file's text as it was read.")
     seconds: float | None = Field(None, description="From the start of a recording; null for other files.")
+    ocr: bool = Field(False, description="The page was a picture: a program guessed the words.")
 
 
 class Found(Place):
@@ -65,6 +66,7 @@ class Found(Place):
     score: float = Field(description="Higher is better; compares passages of one query only.")
     headings: list[str]
     text: str
+    table_head: str = Field("", description="Head of the table in whose middle the text begins.")
     chunk_id: str = Field(description="For `neighbours`; valid until the file changes.")
     also_in: list[str] = Field(description="Other files with the same content.")
 
@@ -165,7 +167,7 @@ class SyncResult(BaseModel):
 
 def place(p: Passage | Citation) -> dict[str, str | int | float | None]:
     here = p.location
-    return {"file": p.source, "page": here.page, "line": here.line, "seconds": here.seconds}
+    return {"file": p.source, "page": here.page, "line": here.line, "seconds": here.seconds, "ocr": here.ocr}
 
 
 def found(p: Passage) -> Found:
@@ -176,6 +178,7 @@ def found(p: Passage) -> Found:
             "score": round(p.score, 6),
             "headings": list(p.location.headings),
             "text": p.text,
+            "table_head": p.table_head,
             "chunk_id": p.chunk_id,
             "also_in": list(p.also_in),
         }

@@ -144,6 +144,7 @@ def get(call: Call, args: forms.Get) -> tuple[str, BaseModel]:
         page=location.page,
         line=first,
         seconds=location.seconds,
+        ocr=location.ocr,
         title=source.title,
         last_line=last,
         lines=source.line_at(len(source.text)),
