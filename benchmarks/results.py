@@ -272,6 +272,17 @@ def _mend(r: dict[str, Any]) -> list[Row]:
     return [("chunks x dimension", size, ""), *rows]
 
 
+def _splitters(r: dict[str, Any]) -> list[Row]:
+    return [
+        (
+            f"{kind}, longest of {r['texts']} texts of {r['mb']:g} MB",
+            f"{v['wall_s']} s ({v['cpu_s']} s CPU): {v['text']}, {v['chunks']:,} chunks",
+            "< 10 s wanted",
+        )
+        for kind, v in r["longest"].items()
+    ]
+
+
 def _ann(r: dict[str, Any]) -> list[Row]:
     rows: list[Row] = [("chunks, questions, ef_search", f"{r['chunks']:,}, {r['questions']}, {r['ef_search']}", "")]
     for when, found in r.items():
@@ -314,6 +325,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("sync-unchanged", "Second sync of 1,000 unchanged files", _unchanged),
     ("kill", "kill -9 during sync, delete, compact, export, import and repair", _kill),
     ("mend", "Mending from the catalog", _mend),
+    ("splitters", "Splitters over hostile texts", _splitters),
     ("ann-recall", "Recall@10 of the shipped Chroma settings against exact search", _ann),
     ("sample", "The sample folder's questions", _plain),
     ("abstention", "Answerable or not", _abstention),

@@ -35,10 +35,14 @@ class Tokenizer(Protocol):
         """(n_tokens, 2) start and end character of each token, ascending."""
         ...
 
+    def offsets_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """`offsets` of each text, on all cores where the tokenizer can."""
+        return [self.offsets(text) for text in texts]
+
     def count(self, text: str) -> int: ...
 
 
-class HFTokenizer:
+class HFTokenizer(Tokenizer):
     """A `tokenizer.json`, as the model defines it, without its padding and truncation."""
 
     def __init__(self, file: Path, name: str | None = None) -> None:
@@ -62,6 +66,11 @@ class HFTokenizer:
                 parts.append(np.asarray(found, dtype=np.int64) + start)
         return np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
 
+    def offsets_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        plain = [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in texts]
+        found = self.backend.encode_batch(plain, add_special_tokens=False)
+        return [np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2) for encoding in found]
+
     def count(self, text: str) -> int:
         return sum(len(self.backend.encode(block, add_special_tokens=False)) for _, block in _blocks(text))
 
@@ -70,7 +79,7 @@ class HFTokenizer:
         return [e.ids for e in self.backend.encode_batch_fast(list(texts))]
 
 
-class TiktokenTokenizer:
+class TiktokenTokenizer(Tokenizer):
     """An OpenAI encoding by name, e.g. `cl100k_base`. Its table is fetched once, then read from a local cache."""
 
     def __init__(self, encoding: str) -> None:

@@ -22,12 +22,13 @@ from rag.store.analyze import Analyzer
 from rag.store.index import generation_folder
 from rag.store.lexical import Lexical
 from rag.store.vectors import open_embedded
+from rag.tokens import Tokenizer
 
 DIMENSION = 32
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
-class FakeTokenizer:
+class FakeTokenizer(Tokenizer):
     name = "fake"
 
     def offsets(self, text: str) -> NDArray[np.int64]:

@@ -16,10 +16,11 @@ from rag.errors import ConfigError
 from rag.split import Splitter, TokenLimits, as_text_splitter, guess_language, make_splitter, sentence_spans
 from rag.split.outline import Outline
 from rag.split.semantic import segment
+from rag.tokens import Tokenizer
 from rag.types import Chunk, Heading, Source
 
 
-class Words:
+class Words(Tokenizer):
     """Words and single signs are tokens."""
 
     name = "words"

@@ -22,7 +22,7 @@ KINDS = ("sentence", "recursive", "markdown", "token", "document", "semantic")
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
-class Words:
+class Words(Tokenizer):
     """Words and single signs are tokens; every fourth letter of a word begins another."""
 
     name = "words"

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rag.batched import batched
 from rag.split.limits import Prepend, TokenLimits
 from rag.split.outline import Outline
 from rag.split.sentences import guess_language
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 WORD = 50  # characters; longer words are cut
 BLOCK = 10_000  # characters tokenised at once: faster than larger blocks, which fall out of the cache
+BLOCKS = 16  # given to the tokenizer together
 PREFIX_SHARE = 4  # headings get at most a quarter of the model's limit, and the head of a table another one
 
 _SPACE = re.compile(r"\s*")
@@ -269,7 +271,7 @@ class Ruler:
 
 def _tokenise(text: str, tokenizer: Tokenizer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(n, 2) offsets, and the seams: block ends that may stand inside a word."""
-    parts, seams, start = [np.empty((0, 2), np.int64)], [], 0
+    blocks, seams, start = list[tuple[int, int]](), list[int](), 0
     space = re.compile(r"\s")
     while start < len(text):
         end = min(len(text), start + BLOCK)
@@ -279,8 +281,12 @@ def _tokenise(text: str, tokenizer: Tokenizer) -> tuple[NDArray[np.int64], NDArr
                 end = found.start()
             else:
                 seams.append(end)
-        parts.append(np.asarray(tokenizer.offsets(text[start:end]), np.int64).reshape(-1, 2) + start)
+        blocks.append((start, end))
         start = end
+    parts = [np.empty((0, 2), np.int64)]
+    for some in batched(blocks, BLOCKS):
+        told = tokenizer.offsets_batch([text[start:end] for start, end in some])
+        parts += [offsets + start for (start, _), offsets in zip(some, told, strict=True)]
     return np.concatenate(parts), np.asarray(seams, np.int64)
 
 
