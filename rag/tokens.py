@@ -59,16 +59,11 @@ class HFTokenizer(Tokenizer):
         return _load_hf(str(self.file))
 
     def offsets(self, text: str) -> NDArray[np.int64]:
-        parts = []
-        for start, block in _blocks(text):
-            found = self.backend.encode(block, add_special_tokens=False).offsets
-            if found:
-                parts.append(np.asarray(found, dtype=np.int64) + start)
+        parts = [self.offsets_batch([block])[0] + start for start, block in _blocks(text)]
         return np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
 
     def offsets_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        plain = [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in texts]
-        found = self.backend.encode_batch(plain, add_special_tokens=False)
+        found = self.backend.encode_batch([*map(_whole, texts)], add_special_tokens=False)
         return [np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2) for encoding in found]
 
     def count(self, text: str) -> int:
@@ -127,14 +122,18 @@ def named_tokenizer(name: str) -> TiktokenTokenizer:
 _SPACE_RUN = re.compile(r"\s+")
 
 
+def _whole(text: str) -> str:
+    """Half a surrogate pair, which no tokenizer takes, is read as "?": one character as well."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
     """(offset, block) pieces of about BLOCK_CHARS that begin with white space, so no word is cut.
 
     Tokenizers split at white space first and (the byte-level ones) glue one space to the word behind it, so the
     tokens of the pieces are the tokens of the whole. Text without white space is cut hard at ten times that.
-    Half a surrogate pair, which no tokenizer takes, is read as "?": one character as well.
     """
-    text = text if text.isascii() else text.encode("utf-8", "replace").decode()
+    text = _whole(text)
     start = 0
     while len(text) - start > BLOCK_CHARS:
         found = _SPACE_RUN.search(text, start + BLOCK_CHARS, min(len(text), start + 10 * BLOCK_CHARS))

@@ -98,8 +98,7 @@ class _Reader:
 
     def _repeats(self, times: str, length: int) -> int:
         """How often a cell stands there: its row makes each row of the table as wide."""
-        wanted = int(times) if times.isdecimal() and len(times) < 9 else 1
-        allowed = max(1, min(wanted, _SAME_CELL, 1 + self._left // (length + 1)))
+        allowed = max(1, min(_number(times), _SAME_CELL, 1 + self._left // (length + 1)))
         self._left -= (allowed - 1) * (length + 1)
         return allowed
 
@@ -108,6 +107,11 @@ class _Reader:
         if parent.tag in (f"{_TEXT}p", f"{_TEXT}h", f"{_TEXT}list", f"{_TABLE}table"):
             for body in parent.iter(f"{_TEXT}note-body"):
                 self.blocks_of(body)
+
+
+def _number(text: str) -> int:
+    """How often, as an attribute says it; 1 where that is nonsense."""
+    return int(text) if text.isdecimal() and len(text) < 9 else 1
 
 
 def _text(node: Any) -> str:
@@ -125,7 +129,7 @@ def _text(node: Any) -> str:
                 parts.append(_SIGNS[child.tag])
             elif child.tag == f"{_TEXT}s":
                 count = child.get(f"{_TEXT}c", "1")
-                parts.append(" " * min(int(count) if count.isdecimal() and len(count) < 9 else 1, _SPACES))
+                parts.append(" " * min(_number(count), _SPACES))
             elif isinstance(child.tag, str) and child.tag not in _SKIPPED:
                 walk(child)
             say(child.tail)

@@ -48,12 +48,14 @@ def nearest_media(
     """
     catalog = reader.catalog
     with catalog.snapshot() as generation:
-        allowed = _allowed(catalog, space, wanted, generation)
-        depth, held = CANDIDATES * k, len(catalog.media_ids(space, generation))
+        held = catalog.media_ids(space, generation)
+        if not held:
+            return []
+        allowed, depth = _allowed(catalog, held, wanted, generation), CANDIDATES * k
         while True:
             scores = dict(reader.nearest(space, vectors, depth, generation, fingerprint, allowed))
             passages = _passages(catalog, space, scores, k, wanted, generation)
-            if len(passages) >= k or depth >= held:
+            if len(passages) >= k or depth >= len(held):
                 return passages
             depth *= 4
 
@@ -81,10 +83,10 @@ def fuse_spaces(rankings: Sequence[Sequence[Passage]], k: int, rrf_k: int = 60) 
     ]
 
 
-def _allowed(catalog: Any, space: Space, wanted: Filter | None, generation: int) -> list[int] | None:
+def _allowed(catalog: Any, held: Sequence[int], wanted: Filter | None, generation: int) -> list[int] | None:
     if wanted is None:
         return None
-    rows = catalog.media(catalog.media_ids(space, generation))
+    rows = catalog.media(held)
     contents = catalog.contents({row.content_id for row in rows.values()}, generation)
     return [
         number

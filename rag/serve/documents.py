@@ -47,8 +47,7 @@ def routes(app: FastAPI, desk: Desk) -> None:
     @app.get("/documents", tags=["documents"], responses={200: {"model": Files}})
     async def files() -> Response:
         """The files of the last sync, each with its outcome, reason and what is held of it."""
-        found = await desk.read(desk.rag.files)
-        return Json({"files": [asdict(f) for f in found]})
+        return Json({"files": await desk.read(lambda: [asdict(f) for f in desk.rag.files()])})
 
     @app.get("/documents/text", tags=["documents"], responses={200: {"model": TextOut}, **MISSING})
     async def text(path: Name, start: Offset = None, end: Offset = None) -> Response:

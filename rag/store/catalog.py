@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,7 +28,6 @@ from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Space, Spa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-T = TypeVar("T")
 
 FORMAT = 3  # of the tables
 PAGE = 5000  # rows per statement: SQLite allows 32,766 variables in one
@@ -402,6 +401,8 @@ class Catalog:
 
     def put_media(self, content_id: int, rows: Sequence[MediaRow]) -> None:
         """What was seen or heard of a content, whose vectors are stored already."""
+        if not rows:
+            return
         with self.transaction():
             columns = "key, content_id, space, start, page, line, headings, seconds, vector_key"
             for row in rows:

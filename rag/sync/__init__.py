@@ -102,7 +102,7 @@ class Sync:
         self._splitting = {**splitting, "loader": LOADER_VERSION}
         self._tell = listener or (lambda event: None)
         self._reports: dict[str, FileReport] = {}
-        self._done = {"embedded": 0, "reused": 0, "tokens": 0, "bytes": 0, "media": 0}
+        self._done = {"embedded": 0, "reused": 0, "tokens": 0, "bytes": 0}
         self._kinds = {"added": 0, "updated": 0, "moved": 0, "skipped": 0}
         self._writes: list[Callable[[], None]] = []
         self._twins: dict[str, list[Job]] = {}  # by content key: files equal to one that is being read
@@ -324,7 +324,7 @@ class Sync:
             self._done["embedded"] += len(part)
         media = self._media.store(
             {job.key: source.media for job, source, *_ in prepared if source.media},
-            lambda count: self._progress(0, total_bytes, count),
+            lambda: self._progress(0, total_bytes),
         )
         self._check_stop()
         with self.catalog.transaction():
@@ -421,11 +421,10 @@ class Sync:
         if self._stop.is_set() or self._cancel.is_set():
             raise Cancelled("the sync was stopped", "run it again: it goes on where it was")
 
-    def _progress(self, tokens: int, total_bytes: int, media: int = 0) -> None:
+    def _progress(self, tokens: int, total_bytes: int) -> None:
         self._check_stop()
         now = time.perf_counter()
         self._done["tokens"] += tokens
-        self._done["media"] += media
         if now - self._announced > 0.1:
             self._announced = now
             self._tell(
@@ -435,7 +434,7 @@ class Sync:
                     "files": self._settled,
                     "bytes": self._done["bytes"],
                     "total_bytes": total_bytes,
-                    "media": self._done["media"],
+                    "media": self._media.embedded,
                     "media_per_s": self._media.per_s,
                 }
             )

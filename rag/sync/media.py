@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 HELD_BYTES = 256 << 20  # of decoded pictures and recordings that are embedded together
 BATCH = 64  # pictures whose vectors are committed together
 
-Step = Callable[[int], None]  # told how many pictures and windows were embedded just now; may raise Cancelled
+Step = Callable[[], None]  # called before and after each piece of work; may raise Cancelled
 
 
 class SeesPictures(Protocol):
@@ -169,10 +169,10 @@ class MediaSync:
         todo = [key for key in pictures if key in missing]
         for start in range(0, len(todo), BATCH):
             part = todo[start : start + BATCH]
-            step(0)
+            step()
             self._catalog.put_vectors(part, self._seen([pictures[key] for key in part]))
             self.embedded += len(part)
-            step(len(part))
+            step()
         return rows
 
     def _rows(self, content: str, media: Sequence[Medium], pictures: dict[bytes, Any], step: Step) -> list[MediaRow]:
@@ -189,7 +189,7 @@ class MediaSync:
 
     def _windows(self, content: str, medium: Medium, step: Step) -> list[MediaRow]:
         assert self._audio is not None
-        step(0)
+        step()
         windows, vectors = self._audio.windows(medium.data)
         rows = []
         for number, window in enumerate(windows):
@@ -201,7 +201,7 @@ class MediaSync:
         self._catalog.put_vectors([row.vector_key for row in rows], vectors)
         self.embedded += len(missing)
         self.reused += len(rows) - len(missing)
-        step(len(missing))
+        step()
         return rows
 
     def _seen(self, arrays: Sequence[Any]) -> Floats:

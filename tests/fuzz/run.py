@@ -46,9 +46,9 @@ MADE = {  # honest ones of the kinds that data/documents may have none of
         "<text:h>Words</text:h><text:list><text:list-item><text:p>x</text:p></text:list-item></text:list>"
     ),
     "a.rtf": books.RTF,
-    "a.docx": office.make(".docx"),
-    "a.xlsx": office.saved(office.workbook()),
-    "a.pptx": office.saved(office.deck()),
+    "a.docx": office.make("docx"),
+    "a.xlsx": office.make("xlsx"),
+    "a.pptx": office.make("pptx"),
     "a.csv": b'name;price;note\n"Pump; small";1,50;"two\nlines"\nValve;20;\n',
     "a.tsv": "Ort\tJahr\nKöln\t1248\n".encode("cp1252"),
     "a.srt": subtitles.SRT.encode(),

@@ -2,9 +2,8 @@
 
 PDFium draws the page in the worker, at RESOLUTION or less: no picture has more than PIXELS. The picture goes through a
 pipe: nothing of a document is left on the disk by a worker that is killed. (That is why no library stands between:
-pytesseract goes by files.) The child
-has the worker's limits on memory and CPU, and together the pages get SHARE of `load.timeout_s`: those left over are
-named, instead of the file being lost to the clock.
+pytesseract goes by files.) The child has the worker's limits on memory and CPU, and together the pages get SHARE of
+`load.timeout_s`: those left over are named, instead of the file being lost to the clock.
 """
 
 from __future__ import annotations
