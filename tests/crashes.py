@@ -496,7 +496,7 @@ def check_vectors(index: Path) -> None:
     from rag.store.vectors import open_embedded
 
     with closing(Catalog(index / "catalog.sqlite3", readonly=True)) as catalog:
-        ids = catalog.chunk_ids(catalog.generation)
+        ids = catalog.vector_ids(catalog.generation)
         wanted = catalog.vectors_of(ids)
         folder = generation_folder(index, catalog.generation) / "chroma"
     dimension = wanted.shape[1] or DIMENSION

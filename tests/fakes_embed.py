@@ -89,7 +89,7 @@ def index_state(folder: Path) -> dict[str, Any]:
     try:
         generation = catalog.generation
         ids = catalog.chunk_ids(generation)
-        assert generation == 0 or derived_ids(folder, generation) == (ids, ids)
+        assert generation == 0 or derived_ids(folder, generation) == (catalog.vector_ids(generation), ids)
         vectors = {i: v.tobytes() for i, v in zip(ids, catalog.vectors_of(ids), strict=True)}
         state = {}
         for file in catalog.files(generation):

@@ -295,7 +295,7 @@ def test_a_full_disk_is_told_and_loses_nothing(rag: Rag, docs: Path, index: Path
     rag.close()
     before = index_state(index)
     for i in range(30):
-        (docs / f"{i}.txt").write_text(f"Number {i} has {i * i} apples.\n" * 40)
+        (docs / f"{i}.txt").write_text("".join(f"Number {i} has {i * j} apples.\n" for j in range(40)))
     limits = [2**10, 2**14, 2**16, 150_000, 200_000, 400_000] if SOAK else [200_000]
     told = [limited(docs, index, limit) for limit in limits]
     assert all(t == "done" or (t.startswith("refused") and "free space" in t) for t in told), told

@@ -644,6 +644,48 @@ def test_rows_missing_from_chroma_are_noticed(writer: IndexWriter) -> None:
         assert dense_paths(reader) == sorted([*texts, "text new"])
 
 
+def test_chunks_that_share_a_vector_hide_no_others(writer: IndexWriter) -> None:
+    """HNSW links equal vectors to each other: with 1,000 rows of one vector its recall of all others fell to nothing."""
+    others, same = 200, 1000
+    put(writer.catalog, 1, "others", "".join(f"other {i:04}" for i in range(others)), pieces=others)
+    text = "a footer. " * same
+    chunks = [Chunk("a footer. ", Span(10 * i, 10 * (i + 1)), Location(1, 1)) for i in range(same)]
+    footer = np.asarray([[-1.0, 0.2, 0.1, 0.0]], np.float32)
+    writer.catalog.put_vectors([b"footer"], footer)
+    with writer.catalog.transaction():
+        keys = [f"footer {i}" for i in range(same)]
+        content = writer.catalog.put_content(text, source("same", text), chunks, keys, [b"footer"] * same)
+        writer.catalog.put_file(1, "same", len(text), 1, 2, text, content, Outcome.INDEXED, None)
+    publish(writer)
+    ids = writer.catalog.chunk_ids(1)
+    held = writer.catalog.vector_ids(1)
+    assert held == ids[: others + 1]
+    vectors = writer.catalog.vectors_of(held)
+    with reading(writer) as reader:
+        for vector in vectors[:50]:
+            found = [i for i, _ in reader.dense(vector, 10, 1)]
+            assert [i for i in found if i <= held[-1]] == [i for i, _ in exact_search(vectors, held, vector, 10)]
+        found = reader.dense(footer[0], 10, 1)  # the equal ones come together, at most as many again
+        assert found[:11] == [(i, 1.0) for i in ids[others : others + 11]]
+        assert len(found) == 20
+        assert {i for i, _ in found[11:]} == {i for i, _ in exact_search(vectors[:others], held[:others], footer[0], 9)}
+    publish(writer, "text new", remove=["others"])  # the one row stays
+    assert writer.catalog.vector_ids(2)[0] == ids[others]
+
+
+def test_a_vector_stays_while_one_of_its_chunks_does(docs: Path, make_rag: Make) -> None:
+    rag = make_rag(split__max_tokens=8)
+    for name in ("a", "b", "c"):
+        (docs / f"{name}.txt").write_text(f"Refunds are paid in 30 days.\n\nThe file {name} has said so.")
+        (docs / f"{name}.md").write_text(f"Refunds are paid in 30 days.\n\nThe page {name} has said so, too.")
+    for gone in ("a.txt", "a.md", "b.txt", "b.md"):
+        rag.sync()
+        found = rag.search("Refunds are paid in 30 days.", kind="dense", k=2)[0]
+        assert {found.source, *found.also_in} == {p.name for p in docs.iterdir()}
+        (docs / gone).unlink()
+    index_state(rag.index_folder)
+
+
 def test_a_copied_list_of_sizes_is_not_believed(writer: IndexWriter) -> None:
     publish(writer, *(f"text {i}" for i in range(10)))
     publish(writer, "text new")

@@ -82,7 +82,7 @@ def held(rag: Rag, port: int) -> set[int]:
 
 def visible(rag: Rag) -> set[int]:
     with closing(Catalog(rag.index_folder / "catalog.sqlite3", readonly=True)) as catalog:
-        return set(catalog.chunk_ids(catalog.generation))
+        return set(catalog.vector_ids(catalog.generation))
 
 
 def test_the_server_answers_as_the_embedded_store(

@@ -492,6 +492,28 @@ class Catalog:
         with self._reading():
             return [r[0] for r in self._db.execute(query, {"g": generation})]
 
+    def twins(self, generation: int, space: Space | None = None) -> dict[int, tuple[int, ...]]:
+        """Rows that share a vector, of what `generation` sees: the lowest id of each such vector -> the others',
+        ascending. None: of the chunks."""
+        table, own = ("media", "r.space = :space AND ") if space else ("chunks", "")
+        seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
+        shared = f"(SELECT vector_key AS key FROM {table} GROUP BY vector_key HAVING count(*) > 1)"  # the index's alone
+        query = (
+            f"SELECT r.vector_key, r.id FROM {shared} s JOIN {table} r ON r.vector_key = s.key "
+            f"WHERE {own}r.content_id IN {seen} ORDER BY r.id"
+        )
+        rows: dict[bytes, list[int]] = {}
+        with self._reading():
+            for key, number in self._db.execute(query, {"g": generation, **({"space": space} if space else {})}):
+                rows.setdefault(key, []).append(number)
+        return {first: tuple(others) for first, *others in rows.values() if others}
+
+    def vector_ids(self, generation: int, space: Space | None = None) -> list[int]:
+        """Of what `generation` sees, one row of each different vector, ascending: those that a dense index holds."""
+        ids = self.media_ids(space, generation) if space else self.chunk_ids(generation)
+        others = {i for twins in self.twins(generation, space).values() for i in twins}
+        return [i for i in ids if i not in others]
+
     def vector_keys(self, content_id: int) -> list[bytes]:
         """Of a content's chunks, in the order of `chunks_of`."""
         query = "SELECT vector_key FROM chunks WHERE content_id = ? ORDER BY start, id"

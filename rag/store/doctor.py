@@ -65,10 +65,10 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
         checks += _guarded("rows", lambda: iter([_sums(catalog)]), ANEW)
         checks += _guarded("vectors", lambda: iter([_vectors(catalog, ids)]), ANEW)
         here = generation_folder(folder, generation)
-        checks += _guarded("dense index", lambda: _dense(here, catalog, ids, store))
+        checks += _guarded("dense index", lambda: _dense(here, catalog, catalog.vector_ids(generation), store))
         checks += _guarded("lexical index", lambda: _lexical(here, catalog, ids))
         for space in SPACES:
-            if held := catalog.media_ids(space, generation):
+            if held := catalog.vector_ids(generation, space):
                 checks += _guarded(space, partial(_dense, here, catalog, held, store, space))
         checks += _guarded("catalog's copy", lambda: iter([_copy(folder, generation, store)]))
         checks += _guarded("vector spaces", lambda: _spaces(folder), "`rag vectors add` makes it anew")
@@ -169,14 +169,13 @@ def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store, space: Sp
             shutil.copytree(kept, Path(copy) / kept.name)
             index = open_embedded(Path(copy) / kept.name, dimension, store, space=space)
         with closing(index):
-            what = "chunks" if space is None else "vectors"
-            yield _same(name, index.ids(), ids, what, extra=store.kind == "chroma-server" and space is None)
+            yield _same(name, index.ids(), ids, "vectors", extra=store.kind == "chroma-server" and space is None)
             sample = _sample(ids)
             lost = 0
             for vector in catalog.vectors_of(sample, "chunks" if space is None else "media"):
                 best = index.search(vector, 1)
                 lost += not best or best[0][1] < _own(vector)
-        told = f"{len(sample)} of {len(ids):,} {what} looked for by their own vectors: {lost} not found"
+        told = f"{len(sample)} of {len(ids):,} vectors looked for by themselves: {lost} not found"
         yield Check(recall, not lost, told, REBUILD)
 
 

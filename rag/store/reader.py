@@ -68,8 +68,9 @@ class IndexReader:
     def dense(
         self, vector: NDArray[np.float32], k: int, generation: int, allowed: Sequence[int] | None = None
     ) -> list[tuple[int, float]]:
-        """(chunk id, cosine similarity), best first. With `allowed` the search is exact, over the catalog's vectors:
-        Chroma's own filters cost 10-40 times the search (measured) and their recall is reported to fall with size."""
+        """(chunk id, cosine similarity), best first: of the `k` nearest vectors, with at most `k` more chunks that share
+        one of them. With `allowed` the search is exact, over the catalog's vectors, and gives `k`: Chroma's own filters
+        cost 10-40 times the search (measured) and their recall is reported to fall with size."""
         if allowed is not None:
             return exact_search(self.catalog.vectors_of(allowed), allowed, vector, k)
         return self._dense(None, vector, k, generation)
@@ -84,7 +85,7 @@ class IndexReader:
         allowed: Sequence[int] | None = None,
     ) -> list[tuple[int, float]]:
         """(id of a picture or window, cosine similarity to the nearest of `vectors`, (n, dimension)), best first: the
-        `k` nearest of each. With `allowed` the search is exact.
+        `k` nearest of each, and those that share a vector with one. With `allowed` the search is exact.
 
         Raises IndexMismatch when another `fingerprint` made the space's vectors.
         """
@@ -104,16 +105,34 @@ class IndexReader:
         self, space: Space | None, vector: NDArray[np.float32], k: int, generation: int
     ) -> list[tuple[int, float]]:
         """Of the texts' space (None) or another one, by Chroma; exact where that is damaged."""
+        hits = self._nearest(space, vector, k, generation)
+        twins: dict[int, tuple[int, ...]]
+        twins = self._open(f"twins of {space}", generation, lambda g: self.catalog.twins(g, space))
+        if not twins:
+            return hits
+        found = dict(hits)
+        for number, score in hits:
+            for twin in twins.get(number, ())[: max(0, 2 * k - len(found))]:
+                found.setdefault(twin, score)
+        return sorted(found.items(), key=lambda hit: (-hit[1], hit[0]))
+
+    def _nearest(
+        self, space: Space | None, vector: NDArray[np.float32], k: int, generation: int
+    ) -> list[tuple[int, float]]:
+        """A row for each of the `k` nearest vectors."""
         name = "vectors" if space is None else f"vectors {space}"
         try:
             index: VectorIndex = self._open(name, generation, lambda g: self._open_vectors(g, space))
-            if self._served and space is None:
-                return self._published(index, vector, k, generation)
-            return index.search(vector, k)
+            published = self._served and space is None
+            hits = self._published(index, vector, k, generation) if published else index.search(vector, k)
+            # On a server, rows that aren't published may be equal, and HNSW then reaches few others (decision 0016).
+            if len(hits) == k or len(hits) == (len(self._visible(generation)) if published else index.count()):
+                return hits
+            name = f"exact {name}"  # Chroma's stays open: it is whole
         except IndexDamaged:
             self._leave_to_writer(name, generation)
-            exact: _Exact = self._open(name, generation, lambda g: _Exact.whole(self.catalog, g, space))
-            return exact.search(vector, k)
+        exact: _Exact = self._open(name, generation, lambda g: _Exact.whole(self.catalog, g, space))
+        return exact.search(vector, k)
 
     def lexical(
         self, text: str, k: int, generation: int, allowed: Sequence[int] | None = None
@@ -141,7 +160,7 @@ class IndexReader:
         self, index: VectorIndex, vector: NDArray[np.float32], k: int, generation: int
     ) -> list[tuple[int, float]]:
         """A server holds the rows of a sync before it is published, and those it removed for a moment after."""
-        visible: frozenset[int] = self._open("visible", generation, lambda g: frozenset(self.catalog.chunk_ids(g)))
+        visible = self._visible(generation)
         hits = [hit for hit in index.search(vector, k) if hit[0] in visible]
         if len(hits) < min(k, len(visible)):
             surplus = index.count() - len(visible)
@@ -149,6 +168,10 @@ class IndexReader:
                 raise IndexDamaged("the Chroma server has lost rows of the index", "run `rag sync`")
             hits = [hit for hit in index.search(vector, k + surplus) if hit[0] in visible]
         return hits[:k]
+
+    def _visible(self, generation: int) -> frozenset[int]:
+        ids: frozenset[int] = self._open("visible", generation, lambda g: frozenset(self.catalog.vector_ids(g)))
+        return ids
 
     def _analyzer(self) -> Analyzer:
         """That of the lexical index in use, so terms compare; before one was opened, that of the catalog."""
@@ -229,14 +252,14 @@ class _Exact:
 
     @classmethod
     def whole(cls, catalog: Catalog, generation: int, space: Space | None) -> _Exact:
-        if space is None:
-            ids = catalog.chunk_ids(generation)
-            return cls(ids, catalog.vectors_of(ids))
-        ids = catalog.media_ids(space, generation)
-        return cls(ids, catalog.vectors_of(ids, "media"))
+        ids = catalog.vector_ids(generation, space)
+        return cls(ids, catalog.vectors_of(ids, "chunks" if space is None else "media"))
 
     def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
         return exact_search(self._vectors, self._ids, vector, k)
+
+    def count(self) -> int:
+        return len(self._ids)
 
     def close(self) -> None:
         pass

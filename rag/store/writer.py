@@ -9,6 +9,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -148,7 +149,7 @@ class IndexWriter:
         if self._served:
             try:
                 with contextlib.closing(self._server()) as server:
-                    self._server_differs = server.count() != len(self.catalog.chunk_ids(self.catalog.generation))
+                    self._server_differs = server.count() != len(self.catalog.vector_ids(self.catalog.generation))
             except IndexMismatch:
                 self._server_unusable = True
         if fills:
@@ -175,21 +176,20 @@ class IndexWriter:
         `finished=False`: of a sync that was stopped. Vectors whose file wasn't reached are kept for the next one.
         """
         catalog, generation = self.catalog, self.next_generation
-        old, new = set(catalog.chunk_ids(generation - 1)), catalog.chunk_ids(generation)
-        added = [i for i in new if i not in old]
-        removed = sorted(old.difference(new))
-        dead = int(catalog.meta("dead_rows", 0)) + len(removed)
-        rebuild = rebuild or self._must_rebuild() or dead > REBUILD_SHARE * max(len(new), 1)
+        chunks = _Rows.between(catalog.chunk_ids(generation - 1), catalog.chunk_ids(generation))
+        vectors = _Rows.between(catalog.vector_ids(generation - 1), catalog.vector_ids(generation))
+        dead = int(catalog.meta("dead_rows", 0)) + len(chunks.removed)
+        rebuild = rebuild or self._must_rebuild() or dead > REBUILD_SHARE * max(len(chunks.all), 1)
         if not rebuild:
             try:
-                self._build(added, removed, len(new), anew=False)
+                self._build(chunks, vectors, anew=False)
             except (IndexDamaged, IndexMismatch):  # the last one can't be carried on; the catalog has all it held
                 rebuild = True
         if rebuild:
             dead = 0
-            self._build(new, [], len(new), anew=True)
+            self._build(_Rows.between([], chunks.all), _Rows.between([], vectors.all), anew=True)
         if self._served:
-            self._add_to_server(new, rebuild)
+            self._add_to_server(vectors.all, rebuild)
         spaces_before = catalog.meta("server_spaces", {})
         catalog.set_meta(
             **self._staged,
@@ -202,7 +202,7 @@ class IndexWriter:
             unfinished=not finished,
         )
         if self._served:
-            self._remove_from_server(new)
+            self._remove_from_server(vectors.all)
             for name in set(spaces_before.values()).difference(self._server_spaces.values()):
                 drop_from_server(name, self.store)
         self._remove_old_generations()
@@ -218,8 +218,8 @@ class IndexWriter:
 
     @property
     def _kind(self) -> str:
-        """What the dense index is, with the setting that an existing collection keeps as it was."""
-        return f"{self.store.kind}, ef_search {self.store.ef_search}"
+        """What the dense index is, with the setting that an existing collection keeps as it was, and what a row is."""
+        return f"{self.store.kind}, ef_search {self.store.ef_search}, each vector once"
 
     def _must_rebuild(self) -> bool:
         catalog = self.catalog
@@ -232,8 +232,8 @@ class IndexWriter:
         """Not the checksums: a reader in this process may have the files open. They are looked at in the copy."""
         return is_whole(generation_folder(self.folder, self.catalog.generation), quick=True)
 
-    def _build(self, added: Sequence[int], removed: Sequence[int], total: int, anew: bool) -> None:
-        """The next generation's folder, from nothing or from a copy of the last one. `total`: chunks it must hold."""
+    def _build(self, chunks: _Rows, vectors: _Rows, anew: bool) -> None:
+        """The next generation's folder, from nothing or from a copy of the last one."""
         target = generation_folder(self.folder, self.next_generation)
         try:
             shutil.rmtree(target, ignore_errors=True)
@@ -246,35 +246,32 @@ class IndexWriter:
                     raise IndexDamaged(f"{before}: a file was altered", MEND)
                 (target / SIZES).unlink()
             lexical = Lexical(target / "lexical", self._analyzer)
-            lexical.change(removed, texts_of(self.catalog, added))
-            counts = [lexical.count()]
+            lexical.change(chunks.removed, texts_of(self.catalog, chunks.added))
+            _check_count(target / "lexical", lexical.count(), chunks.all)
             self._build_spaces(target, anew)
             if not self._served:
-                counts.append(self._build_embedded(target / "chroma", added, removed))
-            if counts != [total] * len(counts):
-                raise IndexDamaged(f"{target}: holds {counts} chunks of {total}", MEND)
+                self._build_embedded(target / "chroma", vectors)
             for dense in target.glob("chroma*"):
                 blank_unused(dense)
             seal(target)
         except OSError as error:
             raise StoreError(f"{target}: {error}", "check the disk's free space and permissions") from error
 
-    def _build_embedded(self, folder: Path, added: Sequence[int], removed: Sequence[int]) -> int:
-        """Returns how many vectors it then holds."""
-        vectors = open_embedded(folder, self._dimension, self.store, create=True)
-        with contextlib.closing(vectors):
-            vectors.remove(removed)
-            for part in batched(added, PART):
-                vectors.add(part, self.catalog.vectors_of(part))
-            return vectors.count()
+    def _build_embedded(self, folder: Path, rows: _Rows) -> None:
+        index = open_embedded(folder, self._dimension, self.store, create=True)
+        with contextlib.closing(index):
+            index.remove(rows.removed)
+            for part in batched(rows.added, PART):
+                index.add(part, self.catalog.vectors_of(part))
+            _check_count(folder, index.count(), rows.all)
 
     def _build_spaces(self, target: Path, anew: bool) -> None:
         """The dense indexes of pictures and recordings. One that must forget something is made anew."""
         catalog, generation = self.catalog, self.next_generation
         self._server_spaces: dict[str, str] = {}
         for space in SPACES:
-            ids, folder = catalog.media_ids(space, generation), chroma_folder(target, space)
-            old = set(catalog.media_ids(space, generation - 1))
+            ids, folder = catalog.vector_ids(generation, space), chroma_folder(target, space)
+            old = set(catalog.vector_ids(generation - 1, space))
             name = catalog.meta("server_spaces", {}).get(space) if self._served else None
             held = name is not None if self._served else folder.is_dir()
             if anew or not held or not old <= set(ids) or self._made(space) != catalog.meta(space):
@@ -287,8 +284,7 @@ class IndexWriter:
             with contextlib.closing(index):
                 for part in batched(added, PART):
                     index.add(part, catalog.vectors_of(part, "media"))
-                if index.count() != len(ids):
-                    raise IndexDamaged(f"{folder}: holds {index.count()} vectors of {len(ids)}", MEND)
+                _check_count(folder, index.count(), ids)
 
     def _open_space(self, space: Space, folder: Path, name: str | None) -> VectorIndex:
         """`name`: of the collection on the server that goes on; None: a new one, since others still read the old."""
@@ -343,6 +339,25 @@ class IndexWriter:
         for folder in (self.folder / "generations").glob("*"):
             if not folder.name.isdigit() or int(folder.name) not in (current, current - 1):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Ids that a derived index holds in the next generation, and what changes from the last one."""
+
+    all: list[int]
+    added: list[int]
+    removed: list[int]
+
+    @classmethod
+    def between(cls, old: list[int], new: list[int]) -> _Rows:
+        before = set(old)
+        return cls(new, [i for i in new if i not in before], sorted(before.difference(new)))
+
+
+def _check_count(folder: Path, held: int, wanted: Sequence[int]) -> None:
+    if held != len(wanted):
+        raise IndexDamaged(f"{folder}: holds {held} rows of {len(wanted)}", MEND)
 
 
 def _holder(folder: Path) -> str:
