@@ -35,12 +35,15 @@ BUCKET = 512  # questions sorted by length together: batches of like lengths hav
 def batches(examples: Examples, config: dict, skip: int = 0) -> Iterator[tuple[list[tuple], list[tuple[int, int]]]]:
     """Rows and pairs of each step, for ever; the same for the same seed. `skip` so many steps."""
     usable = np.flatnonzero(~examples.aside)
+    nowhere = np.flatnonzero(~examples.aside & (examples.start < 0))
     made, epoch = 0, 0
     while True:
         rng = np.random.default_rng([config["seed"], epoch])
         order = rng.permutation(usable)
         for at in range(0, len(order), BUCKET):
             part = order[at : at + BUCKET]
+            if share := config["more_unanswerable"]:
+                part = np.concatenate([part, rng.choice(nowhere, int(share * len(part)))])
             part = part[np.argsort([len(examples.passage(examples.gold[i])) for i in part], kind="stable")]
             with_negative = rng.random(len(part)) < config["negatives"]
             groups, held = [[]], 0
