@@ -293,6 +293,10 @@ def _ann(r: dict[str, Any]) -> list[Row]:
     return [*rows, ("publishing all", f"{r['publish_s']} s", "")]
 
 
+def _equal_rows(r: dict[str, Any]) -> list[Row]:
+    return [(k, ", ".join(f"{v} {n}" for n, v in by.items()), "kept once: >= .99 wanted") for k, by in r.items()]
+
+
 def _reader(r: dict[str, Any]) -> list[Row]:
     wanted = {
         "SQuAD v1.1": "F1 >= 77, EM >= 65 wanted",
@@ -327,6 +331,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("mend", "Mending from the catalog", _mend),
     ("splitters", "Splitters over hostile texts", _splitters),
     ("ann-recall", "Recall@10 of the shipped Chroma settings against exact search", _ann),
+    ("equal-rows", "Recall@10 beside rows of one vector", _equal_rows),
     ("sample", "The sample folder's questions", _plain),
     ("abstention", "Answerable or not", _abstention),
     ("reader", "The embedded reader", _reader),

@@ -429,9 +429,9 @@ def lesson() -> Any:
 
 
 CONFIG = {
-    "seed": 3, "negatives": 0.5, "cut_out": 0.5, "max_tokens": 40, "max_question": 8, "batch_passages": 8,
-    "learning_rate": 3e-3, "head_learning_rate": 1e-2, "weight_decay": 0.0, "warmup_steps": 3, "decay_share": 0.25,
-    "save_every": 10, "weights": {"span": 1.0, "answerable": 0.5, "relevance": 0.5},
+    "seed": 3, "negatives": 0.5, "cut_out": 0.5, "more_unanswerable": 0.2, "max_tokens": 40, "max_question": 8,
+    "batch_passages": 8, "learning_rate": 3e-3, "head_learning_rate": 1e-2, "weight_decay": 0.0, "warmup_steps": 3,
+    "decay_share": 0.25, "save_every": 10, "weights": {"span": 1.0, "answerable": 0.5, "relevance": 0.5},
 }  # fmt: skip
 
 

@@ -42,8 +42,8 @@ def batches(examples: Examples, config: dict, skip: int = 0) -> Iterator[tuple[l
         order = rng.permutation(usable)
         for at in range(0, len(order), BUCKET):
             part = order[at : at + BUCKET]
-            if share := config["more_unanswerable"]:
-                part = np.concatenate([part, rng.choice(nowhere, int(share * len(part)))])
+            if len(nowhere):
+                part = np.concatenate([part, rng.choice(nowhere, int(config["more_unanswerable"] * len(part)))])
             part = part[np.argsort([len(examples.passage(examples.gold[i])) for i in part], kind="stable")]
             with_negative = rng.random(len(part)) < config["negatives"]
             groups, held = [[]], 0
