@@ -645,7 +645,7 @@ def test_rows_missing_from_chroma_are_noticed(writer: IndexWriter) -> None:
 
 
 def test_chunks_that_share_a_vector_hide_no_others(writer: IndexWriter) -> None:
-    """HNSW links equal vectors to each other: with 1,000 rows of one vector its recall of all others fell to nothing."""
+    """HNSW links equal vectors to each other: with 1,000 rows of one vector it found few of the others."""
     others, same = 200, 1000
     put(writer.catalog, 1, "others", "".join(f"other {i:04}" for i in range(others)), pieces=others)
     text = "a footer. " * same

@@ -68,7 +68,7 @@ class IndexReader:
     def dense(
         self, vector: NDArray[np.float32], k: int, generation: int, allowed: Sequence[int] | None = None
     ) -> list[tuple[int, float]]:
-        """(chunk id, cosine similarity), best first: of the `k` nearest vectors, with at most `k` more chunks that share
+        """(chunk id, cosine similarity), best first: of the `k` nearest vectors, and at most `k` more chunks that share
         one of them. With `allowed` the search is exact, over the catalog's vectors, and gives `k`: Chroma's own filters
         cost 10-40 times the search (measured) and their recall is reported to fall with size."""
         if allowed is not None:
