@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Tiny models on several threads wait for each other more than they compute: minutes beside another program.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from fakes_embed import FakeEmbedder, open_rag
 from hypothesis import HealthCheck, settings
 

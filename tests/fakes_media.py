@@ -70,9 +70,11 @@ def hummed(seconds: float = 2.0, rate: int = 48_000, seed: int = 0) -> Floats:
     notes = max(3, round(4 * seconds))
     for note in range(notes):
         pitch = float(draw.uniform(120, 500))
-        swell = np.clip(np.sin(np.pi * np.clip(time * notes / seconds - note, 0, 1)), 0, 1)
+        within = slice(*np.searchsorted(time, (note * seconds / notes, (note + 1) * seconds / notes)))
+        swell = np.clip(np.sin(np.pi * (time[within] * notes / seconds - note)), 0, 1)
         for harmonic in range(1, 1 + int(3400 // pitch)):
-            sound += swell * np.sin(2 * np.pi * pitch * harmonic * time) * draw.uniform(0.2, 1) / harmonic
+            tone = np.sin(2 * np.pi * pitch * harmonic * time[within])
+            sound[within] += swell * tone * draw.uniform(0.2, 1) / harmonic
     return np.asarray(0.4 * sound / np.abs(sound).max(), np.float32)
 
 
