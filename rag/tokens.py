@@ -12,6 +12,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,7 +65,7 @@ class HFTokenizer(Tokenizer):
 
     def offsets_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         found = self.backend.encode_batch([*map(_whole, texts)], add_special_tokens=False)
-        return [np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2) for encoding in found]
+        return [np.fromiter(chain.from_iterable(e.offsets), np.int64).reshape(-1, 2) for e in found]
 
     def count(self, text: str) -> int:
         return sum(len(self.backend.encode(block, add_special_tokens=False)) for _, block in _blocks(text))

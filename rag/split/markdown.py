@@ -21,7 +21,13 @@ from rag.split.ruler import Ruler
 from rag.split.sentence import sentence_units
 
 _LINE = re.compile(r"\S[^\n]*")  # without its indentation; blank lines don't match
+_LINES = re.compile(  # the same, but lines of plain text that follow each other, or of a table, are one match
+    r"(?P<text>(?:[^\s#|`~][^\n]*+(?:\n[^\S\n]*+(?=[^\s#|`~]))?+)++)"
+    r"|(?P<table>(?:\|[^\n]*+(?:\n[^\S\n]*+(?=\|))?+)++)"
+    r"|\S[^\n]*"
+)
 _ATX = re.compile(r"(#{1,6})[ \t]+\S")
+_ANY_ATX = re.compile(rf"^[^\S\n]*{_ATX.pattern}", re.MULTILINE)
 _FENCE = re.compile(r"`{3,}|~{3,}")
 
 
@@ -107,6 +113,8 @@ def _blocks(ruler: Ruler, start: int, end: int) -> Iterator[Range]:
 
 def _atx_headings(text: str) -> list[tuple[int, int]]:
     """(start, level) of `# ...` lines outside code fences, for sources that come without headings."""
+    if not _ANY_ATX.search(text):
+        return []
     found = (start for kind, start, _ in _scan(text, 0, len(text)) if kind == "heading")
     return [(start, len(text[start : start + 7].split()[0])) for start in found]
 
@@ -119,9 +127,10 @@ def _scan(text: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
     """
     kind, first, last = "", start, start
     fence = ""
-    for line in _LINE.finditer(text, start, end):
-        begin, stop = line.span()
-        marks = _FENCE.match(text, begin, stop)
+    for lines in _LINES.finditer(text, start, end):
+        begin, stop = lines.span()
+        now = lines.lastgroup or "text"
+        marks = None if lines.lastgroup else _FENCE.match(text, begin, stop)
         if fence:
             last = stop
             if marks and marks[0].startswith(fence) and not text[marks.end() : stop].strip():
@@ -130,8 +139,9 @@ def _scan(text: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
             continue
         if marks and "`" in marks[0] and "`" in text[marks.end() : stop]:
             marks = None  # `code` within a line
-        now = "fence" if marks else "table" if text[begin] == "|" else "text"
-        if text[begin] == "#" and _ATX.match(text, begin, stop):
+        if marks:
+            now = "fence"
+        elif text[begin] == "#" and _ATX.match(text, begin, stop):
             now = "heading"
         if kind != now or now in {"fence", "heading"} or text.count("\n", last, begin) > 1:
             if kind:

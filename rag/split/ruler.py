@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 WORD = 50  # characters; longer words are cut
 BLOCK = 10_000  # characters tokenised at once: faster than larger blocks, which fall out of the cache
 BLOCKS = 16  # given to the tokenizer together
+NEAR = 16  # characters before the limit in which a cut between tokens is looked for
 PREFIX_SHARE = 4  # headings get at most a quarter of the model's limit, and the head of a table another one
 
 _SPACE = re.compile(r"\s*")
@@ -91,12 +92,13 @@ class Scale:
 
     def exact(self, start: int, end: int) -> bool:
         """Whether `count(start, end)` is provably what the tokenizer says of text[start:end]."""
-        if not self.splits_words or not self._clean(start) or not self._clean(end):
+        if not self.splits_words or not self.clean(start) or not self.clean(end):
             return False
         seam = int(self.seams.searchsorted(start, "right"))
         return not (seam < len(self.seams) and self.seams[seam] < end)
 
-    def _clean(self, cut: int) -> bool:
+    def clean(self, cut: int) -> bool:
+        """Whether a tokenizer that splits at white space and punctuation first splits at `cut` in any case."""
         if cut <= 0 or cut >= len(self.text):
             return True
         if not (_parts(self.text[cut - 1]) or _parts(self.text[cut])):
@@ -255,10 +257,12 @@ class Ruler:
             for cut in range(target, half, -1):
                 if text[cut].isspace() or text[cut - 1].isspace():
                     return cut
-        cut = target
-        while cut > max(start + 1, target - 16) and _joins(text[cut - 1], text[cut]):
-            cut -= 1
-        return target if cut <= start + 1 or _joins(text[cut - 1], text[cut]) else cut
+        near = (c for c in range(target, max(start + 1, target - NEAR), -1) if not _joins(text[c - 1], text[c]))
+        last = next(near, target)
+        if not at_words or self.scale.clean(last):
+            return last
+        # Where the tokenizer splits anyway, as beside a Han sign, no word is torn, and nothing is counted again.
+        return next(filter(self.scale.clean, near), last)
 
     def must_cut(self, offset: int) -> bool:
         """Whether `offset` stands inside a word that no chunk may hold whole."""
