@@ -133,6 +133,7 @@ class Ruler:
             shorten=lambda text, tokens: _shorten(text, tokens, speaker),
         )
         self._excess: dict[tuple[int, int], int] = {}
+        self._ahead = (-1, -1)  # the last start, and how far it reaches: it is asked for again and again
 
     @cached_property
     def language(self) -> str:
@@ -147,6 +148,8 @@ class Ruler:
 
     def ahead(self, start: int, most: int | None = None) -> int:
         """The furthest end of a chunk that begins at `start`, as far as offsets tell; `most`: fewer tokens still."""
+        if most is None and start == self._ahead[0]:
+            return self._ahead[1]
         end = self.scale.ahead(start, min(self.max_tokens, most or self.max_tokens))
         if self._reader is not None and self._limit is not None:
             room = max(1, self._limit - self.outline.prefix_tokens(start))
@@ -155,7 +158,10 @@ class Ruler:
         index = int(self.breaks.searchsorted(start, "right"))
         if index < len(self.breaks):
             end = min(end, int(self.breaks[index]))
-        return max(end, start + 1)
+        end = max(end, start + 1)
+        if most is None:
+            self._ahead = start, end
+        return end
 
     def too_long(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(n,) which of the ranges can't be a chunk, as far as offsets tell."""
@@ -259,7 +265,8 @@ class Ruler:
                     return cut
         near = (c for c in range(target, max(start + 1, target - NEAR), -1) if not _joins(text[c - 1], text[c]))
         last = next(near, target)
-        if not at_words or self.scale.clean(last):
+        word = text[max(start, last - NEAR) : last + 1]
+        if not at_words or self.scale.clean(last) or (word.isascii() and word.isalnum()):
             return last
         # Where the tokenizer splits anyway, as beside a Han sign, no word is torn, and nothing is counted again.
         return next(filter(self.scale.clean, near), last)

@@ -101,15 +101,21 @@ def sentence_ranges(text: str, language: str | None = None) -> list[tuple[int, i
         text = text.encode("utf-8", "replace").decode()
     ranges: list[tuple[int, int]] = []
     for start, end in _blocks(text):
-        marker = _MARKER.match(text, start, end)
-        prose = text[start] != "|"
-        if prose and _TERMINATOR.search(text, marker.end() if marker else start, end - 1):
+        if text[start] != "|" and _has_terminator(text, start, end):
             if language in _SLOW and len(ranges) > _SLOW[language][0]:
                 language = _SLOW[language][1]
             ranges += _join_markers(text, _boundaries(text, start, end, language))
         else:
             ranges.append((start, end))
     return ranges
+
+
+def _has_terminator(text: str, start: int, end: int) -> bool:
+    """Whether a sentence may end before the range does; the list marker it begins with ends none."""
+    if not _TERMINATOR.search(text, start, end - 1):
+        return False
+    marker = _MARKER.match(text, start, end)
+    return not marker or bool(_TERMINATOR.search(text, marker.end(), end - 1))
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
@@ -119,11 +125,10 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
         cuts |= {m.end() for m in _HEADING.finditer(text)}
     start = 0
     for end in (*sorted(cuts), len(text)):
-        part = text[start:end]
-        bare = part.strip()
+        part = text[start:end].rstrip()
+        bare = part.lstrip()
         if bare:
-            begin = start + len(part) - len(part.lstrip())
-            yield begin, begin + len(bare)
+            yield start + len(part) - len(bare), start + len(part)
         start = end
 
 
