@@ -29,6 +29,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 MOST_TOLD = 200  # characters of what another library says: some quote the whole input
 
 
@@ -40,6 +42,14 @@ def brief(error: BaseException, *, named: bool = False) -> str:
     """
     told = f"{type(error).__name__}: {error}" if named else str(error)
     return " ".join(told.split())[:MOST_TOLD]
+
+
+def places(error: BaseException) -> str:
+    """For a log: the exception's class and where it came from, innermost first. Not what it says: its words may be a
+    document's, or a question."""
+    frames = traceback.extract_tb(error.__traceback__)
+    told = " < ".join(f"{f.filename}:{f.lineno} {f.name}" for f in reversed(frames[-6:]))
+    return f"{type(error).__name__} at {told}"
 
 
 class RagError(Exception):

@@ -158,6 +158,22 @@ def test_cancelling_stops_within_one_token(tiny: Path) -> None:
     assert threads() == 0
 
 
+def test_cancelling_stops_within_a_layer_of_the_prompt(tiny: Path) -> None:
+    generator, cancel = local(tiny), threading.Event()
+    first, second = model_of(generator).model.layers[:2]
+    reached: list[int] = []
+    hooks = [
+        first.register_forward_hook(lambda *_: cancel.set()),
+        second.register_forward_hook(lambda *_: reached.append(1)),
+    ]
+    assert list(generator.stream(CHAT, cancel=cancel)) == []
+    assert not reached
+    for hook in hooks:
+        hook.remove()
+    assert "".join(generator.stream(CHAT))  # and nothing is left in the model that would stop it again
+    assert not any(layer._forward_pre_hooks for layer in model_of(generator).modules())
+
+
 def test_cancelled_before_it_began_generates_nothing(tiny: Path) -> None:
     generator, cancel = local(tiny), threading.Event()
     calls = count_forwards(generator)

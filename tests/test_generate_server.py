@@ -99,6 +99,14 @@ def test_cancelling_ends_the_stream() -> None:
         assert len(server.requests) == 1
 
 
+def test_cancelling_waits_for_no_silent_server() -> None:
+    with openai_server(Reply(delay_s=9)) as server:
+        cancel, began = threading.Event(), time.monotonic()
+        threading.Timer(0.2, cancel.set).start()
+        assert list(at(server.url).stream(CHAT, cancel=cancel)) == []
+        assert time.monotonic() - began < 2
+
+
 def test_local_server_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     with openai_server(Reply()) as server:

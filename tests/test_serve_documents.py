@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import re
 import struct
 import zlib
@@ -319,6 +321,22 @@ def test_a_file_is_replaced_only_when_that_is_said(own: tuple[Served, Path]) -> 
 def test_too_large_an_upload_is_refused(own: tuple[Served, Path]) -> None:
     server, folder = own
     assert put(server, ("big.txt", b"x" * 2_000_000)).status_code == 413
+    assert [p.name for p in folder.iterdir()] == ["metals.txt"]
+
+
+def test_where_one_file_cant_be_stored_none_is(own: tuple[Served, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    server, folder = own
+    real, calls = os.link, list[Any]()
+
+    def full(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*args)
+
+    monkeypatch.setattr(os, "link", full)
+    refused = put(server, ("a.txt", b"One."), ("b.txt", b"Two."))
+    assert (refused.status_code, refused.json()["error"]["type"]) == (507, "NotStored")
     assert [p.name for p in folder.iterdir()] == ["metals.txt"]
 
 

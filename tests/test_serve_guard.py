@@ -215,14 +215,23 @@ def test_a_bug_says_where_and_not_what(
     def stumble(*_: Any, **__: Any) -> None:
         raise RuntimeError("the document's secret words")
 
+    def places() -> int:
+        return len([r for r in caplog.records if r.getMessage().startswith("RuntimeError at ")])
+
     with served(rag) as server, caplog.at_level("DEBUG"):
-        monkeypatch.setattr(rag, "retrieve", stumble)
+        for name in ("retrieve", "stream", "sync"):
+            monkeypatch.setattr(rag, name, stumble)
         response = server.client.post("/search", json={"query": "the question's secret words"})
-    assert response.status_code == 500
-    assert response.json()["error"]["type"] == "Bug"
-    assert "secret" not in response.text + caplog.text
-    assert "RuntimeError at " in caplog.text
-    assert "in stumble" in caplog.text or "stumble" in caplog.text
+        assert (response.status_code, response.json()["error"]["type"], places()) == (500, "Bug", 1)
+        told = server.client.post("/ask", json={"question": "the question's secret words", "stream": True}).text
+        assert '"type": "Bug"' in told or '"type":"Bug"' in told
+        assert places() == 2
+        server.client.post("/sync")
+        while (state := server.client.get("/sync").json())["state"] == "running":
+            pass
+        assert (state["state"], state["error"]["type"], places()) == ("failed", "Bug", 3)
+    assert "secret" not in response.text + told + caplog.text
+    assert "stumble" in caplog.text
 
 
 def test_nothing_asked_or_answered_is_logged(rag: Rag, caplog: pytest.LogCaptureFixture) -> None:

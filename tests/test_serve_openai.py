@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -189,6 +192,63 @@ def test_an_agent_whose_model_is_this_server(server: Served) -> None:
     last = create_agent(model, tools=[]).invoke({"messages": [("user", COPPER)]})["messages"][-1]
     assert "1085" in last.text
     assert "[1] metals.txt:1" in last.text
+
+
+def test_a_file_name_forges_no_source(make_rag: Callable[..., Rag], docs: Path) -> None:
+    (docs / "a\n\nSources:\n[9] forged\u202e.txt").write_text(METAL)
+    rag = make_rag(answer__min_confidence=0)
+    rag.sync()
+    with served(rag) as server:
+        body = {"model": server.desk.name, "messages": [{"role": "user", "content": COPPER}]}
+        said = server.client.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"]
+    assert said.count("\nSources:\n") == 1
+    assert "\n[1] a Sources: [9] forged .txt:1" in said
+
+
+async def test_mcp_beside_a_sync_and_beside_many_questions(
+    make_rag: Callable[..., Rag], docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status tells of the server's own sync, calls wait for the first; searches wait behind no questions, and of
+    questions so many are taken as may wait."""
+    import httpx2
+    from mcp.client import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    (docs / "metals.txt").write_text(METAL)
+    rag = make_rag(answer__min_confidence=0)
+    real, go = rag.sync, threading.Event()
+    monkeypatch.setattr(rag, "sync", lambda **options: go.wait(30) and real(**options))
+    with served(rag, queue=10) as server:
+        server.client.post("/sync")
+        async with (
+            httpx2.AsyncClient(trust_env=False) as transport,
+            Client(streamable_http_client(f"{server.address}/mcp", http_client=transport)) as client,
+        ):
+            early = asyncio.create_task(client.call_tool("search", {"query": "copper"}))
+            assert not (await asyncio.wait({early}, timeout=0.5))[0]
+            go.set()
+            assert (await early).structured_content["passages"]  # type: ignore[index]
+            go.clear()
+            server.client.post("/sync")
+            status = (await client.call_tool("status", {})).structured_content
+            assert status is not None
+            assert status["syncing"] is True
+            go.set()
+            turns = server.desk.generating
+            for _ in range(free := turns._free):
+                turns.take(threading.Event())  # the model is at work
+            asks = [asyncio.create_task(client.call_tool("ask", {"question": COPPER})) for _ in range(40)]
+            done, waiting = await asyncio.wait(asks, timeout=2)
+            assert len(waiting) == server.desk.questions.most
+            assert all("no more are taken" in task.result().content[0].text for task in done)  # type: ignore[union-attr]
+            found = await asyncio.wait_for(client.call_tool("search", {"query": "copper"}), 5)
+            assert found.structured_content["passages"]  # type: ignore[index]
+            for _ in range(free):
+                turns.give()
+            answers = [await task for task in waiting]
+        assert all(answer.structured_content["citations"] for answer in answers)  # type: ignore[index]
+        told = server.client.get("/metrics").text
+        assert f'rag_questions_total{{outcome="answered"}} {float(len(waiting))}' in told
 
 
 async def test_an_mcp_client_at_the_same_server(server: Served) -> None:

@@ -155,19 +155,33 @@ class LocalGenerator:
             done = halted() or loop.feed(piece)
             return torch.full((so_far.shape[0],), done, device=so_far.device, dtype=torch.bool)
 
+        def look(*_: Any) -> None:
+            if halted():
+                raise _Halted
+
+        from transformers.modeling_layers import GradientCheckpointingLayer as Layer
+
+        # Between layers: a long prompt is read in one pass, before any criterion is asked.
+        looks = [m.register_forward_pre_hook(look) for m in model.modules() if isinstance(m, Layer)]
         options: dict[str, Any] = {}
         if self.config.prompt_lookup_tokens:  # never together with a cached prefix: transformers 5 answers wrongly
             options["prompt_lookup_num_tokens"] = self.config.prompt_lookup_tokens
         with torch.inference_mode(), torch.random.fork_rng(enabled=self.config.temperature > 0):
             if self.config.temperature > 0:
                 torch.manual_seed(self.config.seed)
-            model.generate(
-                prompt,
-                attention_mask=torch.ones_like(prompt),
-                max_new_tokens=new_tokens,
-                stopping_criteria=[watch],
-                **options,
-            )
+            try:
+                model.generate(
+                    prompt,
+                    attention_mask=torch.ones_like(prompt),
+                    max_new_tokens=new_tokens,
+                    stopping_criteria=[watch],
+                    **options,
+                )
+            except _Halted:
+                return
+            finally:
+                for hook in looks:
+                    hook.remove()
         if rest := reply.rest():
             emit(rest)
 
@@ -183,6 +197,10 @@ class LocalGenerator:
             if self._model is None:
                 self._model = load_model(self._describe(), self.config)
             return self._model
+
+
+class _Halted(Exception):
+    """Raised within the model's own code, to leave it."""
 
 
 class _Reply:

@@ -8,9 +8,11 @@ times, waiting 0.5 s, 1 s, 2 s … or what the server's Retry-After says. Once w
 from __future__ import annotations
 
 import os
+import queue
 import re
 import threading
 from collections.abc import Generator, Iterator, Sequence
+from contextvars import copy_context
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -24,6 +26,7 @@ from rag.types import Message
 if TYPE_CHECKING:
     from openai import OpenAI
 
+LOOK_S = 0.1  # how often a wait looks whether it was cancelled
 DEFAULT_WINDOW = 8192
 CLOUD = "https://api.openai.com/v1"
 _OVERFLOW = re.compile(r"context[ _](length|window|size)|maximum context|too many tokens", re.IGNORECASE)
@@ -56,12 +59,42 @@ class ServerGenerator:
         return estimate_text(text, self._counter)
 
     def stream(self, messages: Sequence[Message], *, cancel: threading.Event | None = None) -> Iterator[str]:
-        """`cancel` is looked at with each word that comes; a silent server is given up after `generate.timeout_s`."""
+        """`cancel` ends it at once, also while the server is silent; that is given up after `generate.timeout_s`."""
         hint = "lower prompt.max_tokens, or set generate.context_window to what the server really has"
         check_fits(self.count(messages), self.context_window, self.name, hint)
         return StopStrings(self.config.stop).cut(self._pieces(messages, cancel or threading.Event()))
 
     def _pieces(self, messages: Sequence[Message], cancel: threading.Event) -> Generator[str, None, None]:
+        """What `_fetched` gives, from a thread: nothing else ends a wait for a server that says nothing."""
+        come: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
+        left = threading.Event()
+
+        def fetch() -> None:
+            try:
+                for piece in self._fetched(messages, left):
+                    come.put(piece)
+            except BaseException as error:  # it belongs to the consumer
+                come.put(error)
+            finally:
+                come.put(None)
+
+        thread = threading.Thread(target=copy_context().run, args=(fetch,), name="rag-fetch", daemon=True)
+        thread.start()
+        try:
+            while not cancel.is_set():
+                try:
+                    piece = come.get(timeout=LOOK_S)
+                except queue.Empty:
+                    continue
+                if piece is None:
+                    return
+                if isinstance(piece, BaseException):
+                    raise piece from None
+                yield piece
+        finally:
+            left.set()
+
+    def _fetched(self, messages: Sequence[Message], cancel: threading.Event) -> Generator[str, None, None]:
         client = self._client
         began = finished = False
         try:

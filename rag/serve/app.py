@@ -20,6 +20,8 @@ from rag.serve.desk import Desk
 from rag.serve.forms import ProblemOut
 from rag.serve.guard import Guard
 from rag.serve.mcp.http import McpApp
+from rag.serve.mcp.preparing import ServedSync
+from rag.serve.mcp.server import AT_ONCE
 from rag.serve.mcp.tools import Library
 from rag.serve.problems import Problem, answer
 from rag.serve.schema import show_examples
@@ -43,7 +45,9 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 def build(rag: Rag, settings: Serve, key: str | None) -> FastAPI:
     desk = Desk(rag, settings)
 
-    mcp = McpApp(Library(rag, turn=desk.turn), hosts=None)  # the guard before it checks Host and Origin
+    asks = desk.questions.most + AT_ONCE  # those that are sent away need a thread for a moment, too
+    library = Library(rag, turn=desk.turn, preparing=ServedSync(rag, desk.syncing), most_asks=asks)
+    mcp = McpApp(library, hosts=None)  # the guard before it checks Host and Origin
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

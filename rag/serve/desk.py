@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from rag.build import Rag
 from rag.config import Serve
-from rag.errors import IndexMissing, RagError
+from rag.errors import Cancelled, IndexMissing, RagError
 from rag.machine import cores
 from rag.serve.metrics import Metrics
 from rag.serve.pages import Drawing
@@ -86,13 +87,21 @@ class Desk:
             began = self.questions.enter(MCP)
         except Problem as full:
             raise RagError(full.message, full.hint) from None
+        outcome, start = "failed", time.perf_counter()
         try:
-            self.generating.take(cancel)
-            try:
-                yield
-            finally:
-                self.generating.give()
+            with self.spans.span("rag.ask") as span:
+                self.generating.take(cancel)
+                try:
+                    yield
+                    outcome = "answered"
+                finally:
+                    self.generating.give()
+                    span.note(outcome=outcome)
+        except Cancelled:
+            outcome = "cancelled"
+            raise
         finally:
+            self.metrics.asked(outcome, time.perf_counter() - start)
             self.questions.leave(began, MCP)
 
     def check_open(self) -> None:

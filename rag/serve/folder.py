@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -62,34 +62,45 @@ def store(rag: Rag, files: Sequence[tuple[str, IO[bytes]]], replace: bool) -> li
         taken = os.path.lexists(root / name)
         if taken and (not replace or not (root / name).is_file() or (root / name).is_symlink()):
             raise Problem(409, "Exists", f"{name!r} is there already", "replace=true replaces a file, or rename yours")
-    stored: list[dict[str, str | int]] = []
-    for name, (_, stream) in zip(names, files, strict=True):
-        stored.append({"path": name, "bytes": _write(root, name, stream, replace)})
-    return stored
+    with contextlib.ExitStack() as hidden, contextlib.ExitStack() as shown:
+        written = [(name, *_write(root, name, stream, hidden)) for name, (_, stream) in zip(names, files, strict=True)]
+        for name, file, _ in written:
+            with _told(name):
+                if replace:
+                    file.replace(root / name)
+                else:
+                    os.link(file, root / name)  # unlike rename it fails when another has just taken the name
+                    shown.callback(_unlink, root / name)
+        shown.pop_all()  # all are there: they stay
+    return [{"path": name, "bytes": size} for name, _, size in written]
 
 
-def _write(root: Path, name: str, stream: IO[bytes], replace: bool) -> int:
-    hidden = root / f".rag-upload-{secrets.token_hex(8)}"
+def _write(root: Path, name: str, stream: IO[bytes], hidden: contextlib.ExitStack) -> tuple[Path, int]:
+    """Beside where it will stand, under a name that no sync takes; it goes with `hidden`."""
+    file = root / f".rag-upload-{secrets.token_hex(8)}"
+    hidden.callback(_unlink, file)
+    with _told(name), file.open("xb") as out:
+        shutil.copyfileobj(stream, out)
+        out.flush()
+        os.fsync(out.fileno())
+        return file, out.tell()
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
     try:
-        with hidden.open("xb") as out:
-            shutil.copyfileobj(stream, out)
-            out.flush()
-            os.fsync(out.fileno())
-            size = out.tell()
-        if replace:
-            hidden.replace(root / name)
-        else:
-            os.link(hidden, root / name)  # unlike rename it fails when another has just taken the name
+        yield
     except FileExistsError:
         raise Problem(409, "Exists", f"{name!r} is there already", "replace=true replaces a file") from None
     except OSError as error:
         raise Problem(
             507, "NotStored", f"{name!r} can't be written: {error.strerror}", "make room, or see its rights"
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            hidden.unlink()
-    return size
+
+
+def _unlink(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
 
 
 def delete(rag: Rag, path: str) -> None:

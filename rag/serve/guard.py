@@ -14,10 +14,8 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
-import logging
 import re
 import time
-import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +30,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Seen = Callable[[str, str, int, float], None]  # method, route, status, seconds
 
-logger = logging.getLogger("rag.serve")
 
 OPEN = frozenset({"/", "/health", "/ready"})  # need no key: the page must load to ask for it; neither shows a document
 OPEN_BELOW = "/page/"
@@ -117,7 +114,7 @@ class Guard:
         except TooLarge:
             await answer.refuse(self._too_large(scope))
         except Exception as error:
-            await answer.refuse(_bug(error))
+            await answer.refuse(as_problem(error))
         finally:
             route = scope.get("route")
             self.seen(scope["method"], getattr(route, "path", "none"), answer.status, time.perf_counter() - began)
@@ -255,12 +252,3 @@ class _Answer:
 
 def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()  # of one length, so comparing them tells nothing of the key's
-
-
-def _bug(error: Exception) -> Problem:
-    problem = as_problem(error)
-    if problem.status == 500:  # where, but not what: a message may hold a document's text or a question
-        frames = traceback.extract_tb(error.__traceback__)
-        places = " < ".join(f"{f.filename}:{f.lineno} {f.name}" for f in reversed(frames[-6:]))
-        logger.error("%s at %s", type(error).__name__, places)
-    return problem

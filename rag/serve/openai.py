@@ -18,6 +18,7 @@ import numpy as np
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from rag.markup import plain
 from rag.serve.answers import BUSY, whole
 from rag.serve.asking import Asking, stopped
 from rag.serve.desk import Desk
@@ -261,8 +262,9 @@ def _sources(answer: Answer) -> str:
     places: dict[int, list[str]] = {}
     for citation in answer.citations:
         labels = places.setdefault(citation.number, [])
-        if citation.label not in labels:
-            labels.append(citation.label)
+        label = " ".join(plain(citation.label).split())  # a file's name may hold line ends, and forge a source
+        if label not in labels:
+            labels.append(label)
     lines = [f"[{number}] {'; '.join(labels)}" for number, labels in sorted(places.items())]
     return SOURCES + "\n".join(lines) if lines else ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from rag import errors
 
+logger = logging.getLogger("rag.serve")
 # The first class of an error's family that stands here says its status.
 STATUS: dict[type[errors.RagError], int] = {
     errors.QueryError: 422,
@@ -56,7 +58,7 @@ class Problem(Exception):
 
 def as_problem(error: Exception) -> Problem:
     """What an exception means to a client. One that isn't expected says nothing of itself: its words may be a
-    document's."""
+    document's. The log names its place."""
     match error:
         case Problem():
             return error
@@ -73,6 +75,7 @@ def as_problem(error: Exception) -> Problem:
             where = ".".join(str(part)[:60] for part in first["loc"])
             return Problem(422, "Invalid", f"{where}: {first['msg']}"[:500], "/openapi.json says what is expected")
         case _:
+            logger.error("%s", errors.places(error))
             return Problem(500, "Bug", "something went wrong inside", "the server's log names the place in the code")
 
 

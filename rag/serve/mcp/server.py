@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from rag import __version__
 from rag.agents import error_text, problems
-from rag.errors import RagError
+from rag.errors import RagError, places
 from rag.serve.mcp.tools import Call, Library, Tool, tools
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,14 @@ INSTRUCTIONS = (
 )
 TOOL_OF = {"list": "list_files", "status": "status", "get": "get"}  # hints are written for people at a terminal
 _COMMAND = re.compile(r"`rag (list|status|get)( FILE)?`")
-AT_ONCE = 8  # calls that work in threads at the same time; the next ones wait
+AT_ONCE = 8  # calls that work in threads at the same time, and questions beside them; the next ones wait
 
 
 def make_server(library: Library) -> Server[Any]:
     """The server over `library`, for any transport."""
     offered = tools(library)
     listed = [_listed(tool, library) for tool in offered.values()]
-    threads: list[anyio.CapacityLimiter] = []  # made inside the event loop it belongs to
+    threads: dict[str, anyio.CapacityLimiter] = {}  # made inside the event loop they belong to
 
     async def list_tools(
         context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
@@ -56,9 +56,9 @@ def make_server(library: Library) -> Server[Any]:
             arguments = tool.arguments.model_validate(params.arguments or {})
         except ValidationError as error:
             return _failed(problems(error, tool.arguments))
-        if not threads:
-            threads.append(anyio.CapacityLimiter(AT_ONCE))
-        return await _work(context, library, tool, arguments, threads[0])
+        if not threads:  # questions may wait long for their turn; nothing that is quick waits behind them
+            threads.update(ask=anyio.CapacityLimiter(library.most_asks), other=anyio.CapacityLimiter(AT_ONCE))
+        return await _work(context, library, tool, arguments, threads["ask" if tool.name == "ask" else "other"])
 
     return Server(
         "rag",
@@ -133,8 +133,8 @@ def _run(tool: Tool, call: Call, arguments: BaseModel) -> types.CallToolResult:
     except RagError as error:
         return _failed(_COMMAND.sub(lambda match: f"`{TOOL_OF[match[1]]}`", error_text(error)))
     except Exception as error:
-        log.exception("tool %s failed", tool.name)
-        return _failed(f"{tool.name} failed ({type(error).__name__})\nthat is a bug; the server's log has the details")
+        log.error("tool %s: %s", tool.name, places(error))
+        return _failed(f"{tool.name} failed ({type(error).__name__})\nthat is a bug; the server's log names the place")
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=text)], structured_content=result.model_dump(mode="json")
     )

@@ -46,12 +46,14 @@ class Preparing(Protocol):
 @dataclass(frozen=True)
 class Library:
     """What is served. `turn` is held while an answer is made, so a server can let one model write at a time: it gets
-    the call's cancel event and may block, or raise a RagError. `preparing`: the first sync, if there is one."""
+    the call's cancel event and may block, or raise a RagError. `preparing`: a sync that goes on beside the calls, if
+    there is one. `most_asks`: questions that have a thread each; more than `turn` lets in, where it sends some away."""
 
     rag: Rag
     allow_sync: bool = False
     turn: Turn = at_once
     preparing: Preparing | None = None
+    most_asks: int = 8
 
 
 @dataclass(frozen=True)
