@@ -15,6 +15,7 @@ from shell import METAL, RIVER, write
 
 from rag.build import Rag
 from rag.serve import make_app
+from rag.serve.guard import OPEN
 
 EXAMPLES = 12
 
@@ -59,6 +60,14 @@ def test_every_answer_is_one_that_the_schema_tells(server: Served, schema: Any, 
         case.validate_response(response, excluded_checks=[positive_data_acceptance])
 
     given(case=operation.as_strategy())(one)()
+
+
+def test_every_operation_takes_the_key_but_those_that_are_open() -> None:
+    schema = make_app(Rag.open()).openapi()
+    assert schema["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            assert ({"key": []} in operation["security"]) == (path not in OPEN)
 
 
 def test_every_operation_is_described_and_has_an_example() -> None:

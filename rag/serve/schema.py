@@ -13,19 +13,31 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from rag.serve.guard import OPEN
+
 EXAMPLES = Path(__file__).parent / "examples.json"
 
 
 def show_examples(app: FastAPI) -> None:
-    """Let `app.openapi()` hold them."""
+    """Let `app.openapi()` hold them, and where a key may be asked for."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             add_examples(plain(), json.loads(EXAMPLES.read_text(encoding="utf-8")))
+            add_key(plain())
         return plain()
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def add_key(schema: dict[str, Any]) -> None:
+    """Every route takes `Authorization: Bearer KEY`; {}: without one where the server has none, and at OPEN."""
+    told = {"type": "http", "scheme": "bearer", "description": "Where a key is set (serve.api_key_file, RAG_API_KEY)"}
+    schema["components"]["securitySchemes"] = {"key": told}
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            operation["security"] = [{}] if path in OPEN else [{"key": []}, {}]
 
 
 def add_examples(schema: dict[str, Any], examples: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ const THEMES = { system: ["◐", "as the system"], light: ["☀", "light"], dark
 let unreachable = false;
 
 async function look() {
-  const before = talk.state.overview;
   const now = await get("/status");
+  const before = talk.state.overview; // as it is now: another look may have come in between
   talk.state.overview = now;
   $("name").textContent = shown(now.name);
   $("holds").textContent = now.syncing ? "syncing…" : now.generation ? `${count(now.files, "file")} · ${count(now.chunks, "chunk")}` : "not indexed yet";
