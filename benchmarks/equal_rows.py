@@ -2,7 +2,8 @@
 
     python benchmarks/equal_rows.py
 
-As Chroma takes them (a row each) and as a dense index holds them (docs/decisions/0016: each vector once). 32
+As Chroma takes them (a row each) and as a dense index holds them (docs/decisions/0016: each vector once); and behind
+them rows that differ by so much in each number, of about 1, as near copies of a text may, and are kept. 32
 dimensions, the index's own settings; a question is one of the 200.
 """
 
@@ -49,6 +50,9 @@ def main() -> None:
             "behind them": recall(np.concatenate([others, many]), range(OTHERS)),
             "kept once": recall(np.concatenate([others, one]), range(OTHERS)),
         }
+        for apart in (1e-7, 1e-3, 1e-2):
+            nearly = (many + apart * draw.normal(size=many.shape)).astype(np.float32)
+            found[f"{equal:,} equal rows"][f"{apart:g} apart"] = recall(np.concatenate([others, nearly]), range(OTHERS))
     report("equal-rows", found)
 
 

@@ -6,8 +6,8 @@ import json
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,21 @@ class Served:
             assert response.status_code == 200, response.read()
             assert response.headers["content-type"].startswith("text/event-stream")
             return list(parsed(response.iter_lines()))
+
+
+@asynccontextmanager
+async def mcp_client(address: str, key: str | None = None) -> AsyncIterator[Any]:
+    """The official client at a server's /mcp."""
+    import httpx2
+    from mcp.client import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with (
+        httpx2.AsyncClient(headers=headers, trust_env=False) as transport,
+        Client(streamable_http_client(f"{address}/mcp", http_client=transport)) as client,
+    ):
+        yield client
 
 
 def parsed(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:

@@ -384,14 +384,14 @@ async def test_a_server_can_let_one_answer_at_a_time(rag: Rag) -> None:
     lock = threading.Lock()
 
     @contextmanager
-    def turn(cancel: threading.Event) -> Iterator[None]:
+    def turn(cancel: threading.Event) -> Iterator[Any]:
         nonlocal inside, most, asked
         asked += 1
         if asked > 4:
             raise GeneratorDown("4 questions wait already", "ask again in 3 s")
         with lock:
             inside, most = inside + 1, max(most, inside + 1)
-            yield
+            yield lambda answer: None
             inside -= 1
 
     async with Client(make_server(Library(rag, turn=turn))) as client:

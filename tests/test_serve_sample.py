@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from serving import command
+from serving import command, mcp_client
 from shell import Shell
 
 DOCUMENTS = Path(__file__).parents[1] / "data" / "documents"
@@ -58,14 +58,7 @@ def test_langchain_openai_alone_and_in_an_agent(address: str) -> None:
 
 
 async def test_the_mcp_client(address: str) -> None:
-    import httpx2
-    from mcp.client import Client
-    from mcp.client.streamable_http import streamable_http_client
-
-    async with (
-        httpx2.AsyncClient(trust_env=False) as transport,
-        Client(streamable_http_client(f"{address}/mcp", http_client=transport)) as client,
-    ):
+    async with mcp_client(address) as client:
         answer: Any = (await client.call_tool("ask", {"question": QUESTION})).structured_content
         assert WORDS in answer["answer"]
         cited = answer["citations"][0]

@@ -4,7 +4,7 @@
                ├─ local.py        a causal or seq2seq model in this process <── loading.py <── weights.py (files)
                ├─ server.py       any server that speaks the OpenAI protocol
                └─ chat_model.py   a LangChain BaseChatModel handed in from Python
-                        └── text.py: stop strings, plain prompts, token estimates
+                        └── text.py: stop strings, plain prompts, token estimates; thread.py: pieces as they come
     attribution.py checks what was written, whoever wrote it
 
 The three language models are `Generator`s. `make_generator` builds the first two from the config; nothing is loaded

@@ -11,14 +11,15 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from queue import SimpleQueue
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rag.config import Generate
 from rag.errors import ContextOverflow, GenerationError, ModelError, RagError
 from rag.generate.loading import Parts, describe, load_model
 from rag.generate.text import Repetition, StopStrings, estimate, estimate_text, plain_prompt
+from rag.generate.thread import Halted, Put, from_thread
 from rag.tokens import Tokenizer
 from rag.types import Message
 
@@ -98,47 +99,25 @@ class LocalGenerator:
         return StopStrings(self.config.stop).cut(self._pieces(ids, new_tokens, cancel or threading.Event()))
 
     def _pieces(self, ids: list[int], new_tokens: int, cancel: threading.Event) -> Generator[str, None, None]:
-        left = threading.Event()  # the consumer is gone
-        out: SimpleQueue[str | BaseException | None] = SimpleQueue()
-
-        def halted() -> bool:
-            return cancel.is_set() or left.is_set()
-
-        def work() -> None:
-            try:
-                while not self._turn.acquire(timeout=0.05):
-                    if halted():
-                        return
-                try:
-                    self._generate(ids, new_tokens, out.put, halted)
-                finally:
-                    self._turn.release()
-            except BaseException as error:  # it belongs to the consumer, not to this thread
-                out.put(error)
-            finally:
-                out.put(None)
-
-        thread = threading.Thread(target=work, name="rag-generate", daemon=True)
-        thread.start()
-        try:
-            while (item := out.get()) is not None:
-                if isinstance(item, RagError):
-                    raise item
-                if isinstance(item, BaseException):
-                    raise GenerationError(
-                        f"{self.name} failed: {type(item).__name__}: {item}",
-                        "a smaller prompt.max_tokens or another generate.device may help",
-                    ) from item
-                if cancel.is_set():
+        def work(emit: Put, halted: Halted) -> None:
+            while not self._turn.acquire(timeout=0.05):
+                if halted():
                     return
-                yield item
-        finally:
-            left.set()
-            thread.join()
+            try:
+                self._generate(ids, new_tokens, emit, halted)
+            except RagError:
+                raise
+            except BaseException as error:
+                raise GenerationError(
+                    f"{self.name} failed: {type(error).__name__}: {error}",
+                    "a smaller prompt.max_tokens or another generate.device may help",
+                ) from error
+            finally:
+                self._turn.release()
 
-    def _generate(
-        self, ids: list[int], new_tokens: int, emit: Callable[[str], None], halted: Callable[[], bool]
-    ) -> None:
+        return from_thread(work, cancel, "rag-generate", join=True)
+
+    def _generate(self, ids: list[int], new_tokens: int, emit: Put, halted: Halted) -> None:
         if halted():
             return
         import torch
@@ -155,21 +134,13 @@ class LocalGenerator:
             done = halted() or loop.feed(piece)
             return torch.full((so_far.shape[0],), done, device=so_far.device, dtype=torch.bool)
 
-        def look(*_: Any) -> None:
-            if halted():
-                raise _Halted
-
-        from transformers.modeling_layers import GradientCheckpointingLayer as Layer
-
-        # Between layers: a long prompt is read in one pass, before any criterion is asked.
-        looks = [m.register_forward_pre_hook(look) for m in model.modules() if isinstance(m, Layer)]
         options: dict[str, Any] = {}
         if self.config.prompt_lookup_tokens:  # never together with a cached prefix: transformers 5 answers wrongly
             options["prompt_lookup_num_tokens"] = self.config.prompt_lookup_tokens
         with torch.inference_mode(), torch.random.fork_rng(enabled=self.config.temperature > 0):
             if self.config.temperature > 0:
                 torch.manual_seed(self.config.seed)
-            try:
+            with _left_when(halted, model):
                 model.generate(
                     prompt,
                     attention_mask=torch.ones_like(prompt),
@@ -177,11 +148,6 @@ class LocalGenerator:
                     stopping_criteria=[watch],
                     **options,
                 )
-            except _Halted:
-                return
-            finally:
-                for hook in looks:
-                    hook.remove()
         if rest := reply.rest():
             emit(rest)
 
@@ -201,6 +167,25 @@ class LocalGenerator:
 
 class _Halted(Exception):
     """Raised within the model's own code, to leave it."""
+
+
+@contextmanager
+def _left_when(halted: Halted, model: Any) -> Iterator[None]:
+    """The model is left between two layers, too: a long prompt is read in one pass, before any criterion is asked."""
+    from transformers.modeling_layers import GradientCheckpointingLayer as Layer
+
+    def look(*_: Any) -> None:
+        if halted():
+            raise _Halted
+
+    looks = [module.register_forward_pre_hook(look) for module in model.modules() if isinstance(module, Layer)]
+    try:
+        yield
+    except _Halted:
+        pass
+    finally:
+        for hook in looks:
+            hook.remove()
 
 
 class _Reply:

@@ -8,25 +8,23 @@ times, waiting 0.5 s, 1 s, 2 s … or what the server's Retry-After says. Once w
 from __future__ import annotations
 
 import os
-import queue
 import re
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextvars import copy_context
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from rag.config import Generate
 from rag.errors import ConfigError, ContextOverflow, GenerationError, GeneratorDown, RagError
 from rag.generate.text import StopStrings, check_fits, estimate, estimate_text
+from rag.generate.thread import Halted, Put, from_thread
 from rag.tokens import Tokenizer
 from rag.types import Message
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-LOOK_S = 0.1  # how often a wait looks whether it was cancelled
 DEFAULT_WINDOW = 8192
 CLOUD = "https://api.openai.com/v1"
 _OVERFLOW = re.compile(r"context[ _](length|window|size)|maximum context|too many tokens", re.IGNORECASE)
@@ -65,51 +63,25 @@ class ServerGenerator:
         return StopStrings(self.config.stop).cut(self._pieces(messages, cancel or threading.Event()))
 
     def _pieces(self, messages: Sequence[Message], cancel: threading.Event) -> Generator[str, None, None]:
-        """What `_fetched` gives, from a thread: nothing else ends a wait for a server that says nothing."""
-        come: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
-        left = threading.Event()
+        # From a thread: nothing else ends a wait for a server that says nothing.
+        return from_thread(partial(self._fetch, messages), cancel, "rag-fetch")
 
-        def fetch() -> None:
-            try:
-                for piece in self._fetched(messages, left):
-                    come.put(piece)
-            except BaseException as error:  # it belongs to the consumer
-                come.put(error)
-            finally:
-                come.put(None)
-
-        thread = threading.Thread(target=copy_context().run, args=(fetch,), name="rag-fetch", daemon=True)
-        thread.start()
-        try:
-            while not cancel.is_set():
-                try:
-                    piece = come.get(timeout=LOOK_S)
-                except queue.Empty:
-                    continue
-                if piece is None:
-                    return
-                if isinstance(piece, BaseException):
-                    raise piece from None
-                yield piece
-        finally:
-            left.set()
-
-    def _fetched(self, messages: Sequence[Message], cancel: threading.Event) -> Generator[str, None, None]:
+    def _fetch(self, messages: Sequence[Message], put: Put, halted: Halted) -> None:
         client = self._client
         began = finished = False
         try:
-            if cancel.is_set():
+            if halted():
                 return
             stream = client.chat.completions.create(**self._request(messages))
             with stream:
                 for chunk in stream:
-                    if cancel.is_set():
+                    if halted():
                         return
                     for choice in chunk.choices[:1]:
                         finished = finished or choice.finish_reason is not None
                         if choice.delta and choice.delta.content:
                             began = True
-                            yield choice.delta.content
+                            put(choice.delta.content)
         except Exception as error:
             raise self._explain(error, began) from None  # the chain would show headers, and with them the key
         if not finished:

@@ -21,8 +21,7 @@ from rag.serve.forms import ProblemOut
 from rag.serve.guard import Guard
 from rag.serve.mcp.http import McpApp
 from rag.serve.mcp.preparing import ServedSync
-from rag.serve.mcp.server import AT_ONCE
-from rag.serve.mcp.tools import Library
+from rag.serve.mcp.tools import AT_ONCE, Library
 from rag.serve.problems import Problem, answer
 from rag.serve.schema import show_examples
 

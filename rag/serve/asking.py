@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rag.answer import Event
 from rag.errors import Cancelled
 from rag.retrieve.filters import parse_filter
+from rag.serve.metrics import outcome_of
 from rag.serve.problems import Problem
 from rag.serve.spans import Span
 from rag.serve.turns import Turns
@@ -142,7 +143,7 @@ class Asking:
             elif event.kind == "passages":
                 span.note(passages=len(event.value))
             elif event.kind == "answer":
-                outcome = "abstained" if event.value.abstained else "answered"
+                outcome = outcome_of(event.value)
                 span.note(confidence=event.value.confidence, citations=len(event.value.citations))
             self._put(event)
         return outcome

@@ -15,13 +15,13 @@ from rag.build import Rag
 from rag.config import Serve
 from rag.errors import Cancelled, IndexMissing, RagError
 from rag.machine import cores
-from rag.serve.metrics import Metrics
+from rag.serve.metrics import Metrics, outcome_of
 from rag.serve.pages import Drawing
 from rag.serve.problems import Problem
 from rag.serve.spans import from_environment
 from rag.serve.syncing import Syncing
 from rag.serve.turns import Door, Turns
-from rag.types import Message
+from rag.types import Answer, Message
 
 if TYPE_CHECKING:
     from rag.serve.asking import Asking
@@ -81,19 +81,24 @@ class Desk:
         return await asyncio.get_running_loop().run_in_executor(self._files, lambda: do(*args, **kwargs))
 
     @contextmanager
-    def turn(self, cancel: threading.Event) -> Iterator[None]:
-        """Held while an answer is made that no route of ours asked for. Raises RagError when too many wait."""
+    def turn(self, cancel: threading.Event) -> Iterator[Callable[[Answer], None]]:
+        """Held while an answer is made that no route of ours asked for; what it gives hears the answer. Raises RagError
+        when too many wait."""
         try:
             began = self.questions.enter(MCP)
         except Problem as full:
             raise RagError(full.message, full.hint) from None
         outcome, start = "failed", time.perf_counter()
+
+        def hear(answer: Answer) -> None:
+            nonlocal outcome
+            outcome = outcome_of(answer)
+
         try:
             with self.spans.span("rag.ask") as span:
                 self.generating.take(cancel)
                 try:
-                    yield
-                    outcome = "answered"
+                    yield hear
                 finally:
                     self.generating.give()
                     span.note(outcome=outcome)

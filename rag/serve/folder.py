@@ -53,7 +53,8 @@ def _media(rag: Rag) -> set[MediaKind]:
 
 
 def store(rag: Rag, files: Sequence[tuple[str, IO[bytes]]], replace: bool) -> list[dict[str, str | int]]:
-    """Write them all, or, when a name is refused or taken, none of them. Each appears whole."""
+    """Write them all, or, when a name is refused or taken or one can't be written, none of them: all are on the disk
+    before the first is shown. Each appears whole. What `replace` has replaced by then stays replaced."""
     root = check_folder(rag.config.documents)
     names = [checked_name(rag, name) for name, _ in files]
     if len(set(names)) < len(names):

@@ -30,7 +30,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Seen = Callable[[str, str, int, float], None]  # method, route, status, seconds
 
-
 OPEN = frozenset({"/", "/health", "/ready"})  # need no key: the page must load to ask for it; neither shows a document
 OPEN_BELOW = "/page/"
 ASKING = frozenset({"/ask", "/v1/chat/completions"})

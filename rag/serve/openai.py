@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from rag.markup import plain
+from rag.prompt import one_line
 from rag.serve.answers import BUSY, whole
 from rag.serve.asking import Asking, stopped
 from rag.serve.desk import Desk
@@ -262,7 +263,7 @@ def _sources(answer: Answer) -> str:
     places: dict[int, list[str]] = {}
     for citation in answer.citations:
         labels = places.setdefault(citation.number, [])
-        label = " ".join(plain(citation.label).split())  # a file's name may hold line ends, and forge a source
+        label = one_line(plain(citation.label))  # a file's name may hold line ends, and forge a source
         if label not in labels:
             labels.append(label)
     lines = [f"[{number}] {'; '.join(labels)}" for number, labels in sorted(places.items())]

@@ -511,6 +511,10 @@ class Catalog:
     def vector_ids(self, generation: int, space: Space | None = None) -> list[int]:
         """Of what `generation` sees, one row of each different vector, ascending: those that a dense index holds."""
         ids = self.media_ids(space, generation) if space else self.chunk_ids(generation)
+        return self.without_twins(ids, generation, space)
+
+    def without_twins(self, ids: Sequence[int], generation: int, space: Space | None = None) -> list[int]:
+        """Of all `ids` that `generation` sees, those of `vector_ids`."""
         others = {i for twins in self.twins(generation, space).values() for i in twins}
         return [i for i in ids if i not in others]
 

@@ -65,7 +65,7 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
         checks += _guarded("rows", lambda: iter([_sums(catalog)]), ANEW)
         checks += _guarded("vectors", lambda: iter([_vectors(catalog, ids)]), ANEW)
         here = generation_folder(folder, generation)
-        checks += _guarded("dense index", lambda: _dense(here, catalog, catalog.vector_ids(generation), store))
+        checks += _guarded("dense index", lambda: _dense(here, catalog, catalog.without_twins(ids, generation), store))
         checks += _guarded("lexical index", lambda: _lexical(here, catalog, ids))
         for space in SPACES:
             if held := catalog.vector_ids(generation, space):

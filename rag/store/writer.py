@@ -176,8 +176,9 @@ class IndexWriter:
         `finished=False`: of a sync that was stopped. Vectors whose file wasn't reached are kept for the next one.
         """
         catalog, generation = self.catalog, self.next_generation
-        chunks = _Rows.between(catalog.chunk_ids(generation - 1), catalog.chunk_ids(generation))
-        vectors = _Rows.between(catalog.vector_ids(generation - 1), catalog.vector_ids(generation))
+        old, new = catalog.chunk_ids(generation - 1), catalog.chunk_ids(generation)
+        chunks = _Rows.between(old, new)
+        vectors = _Rows.between(catalog.without_twins(old, generation - 1), catalog.without_twins(new, generation))
         dead = int(catalog.meta("dead_rows", 0)) + len(chunks.removed)
         rebuild = rebuild or self._must_rebuild() or dead > REBUILD_SHARE * max(len(chunks.all), 1)
         if not rebuild:

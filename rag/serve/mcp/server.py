@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from rag import __version__
 from rag.agents import error_text, problems
 from rag.errors import RagError, places
-from rag.serve.mcp.tools import Call, Library, Tool, tools
+from rag.serve.mcp.tools import AT_ONCE, Call, Library, Tool, tools
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,6 @@ INSTRUCTIONS = (
 )
 TOOL_OF = {"list": "list_files", "status": "status", "get": "get"}  # hints are written for people at a terminal
 _COMMAND = re.compile(r"`rag (list|status|get)( FILE)?`")
-AT_ONCE = 8  # calls that work in threads at the same time, and questions beside them; the next ones wait
 
 
 def make_server(library: Library) -> Server[Any]:

@@ -24,15 +24,17 @@ from rag.types import Answer, SyncReport
 
 MOST_CHARS = 40_000  # of a file's text in one result: about 10,000 tokens of an agent's window
 LISTED = 50  # files that aren't indexed, in one result
+AT_ONCE = 8  # calls that work in threads at the same time, and questions beside them; the next ones wait
 TELL_S = 0.25  # between two words about a text that grows
 
 Tell = Callable[[float, float | None, str], None]  # progress, total, message
-Turn = Callable[[threading.Event], AbstractContextManager[None]]
+Told = Callable[[Answer], None]  # hears the answer that a turn was taken for
+Turn = Callable[[threading.Event], AbstractContextManager[Told]]
 
 
 @contextmanager
-def at_once(cancel: threading.Event) -> Iterator[None]:
-    yield
+def at_once(cancel: threading.Event) -> Iterator[Told]:
+    yield lambda answer: None
 
 
 class Preparing(Protocol):
@@ -53,7 +55,7 @@ class Library:
     allow_sync: bool = False
     turn: Turn = at_once
     preparing: Preparing | None = None
-    most_asks: int = 8
+    most_asks: int = AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def ask(call: Call, args: agents.Ask) -> tuple[str, BaseModel]:
     filter = agents.narrowed(None, args.path, args.type)
     rag, step, told, written = call.rag, 0, 0.0, 0
     answer: Answer | None = None
-    with call.library.turn(call.cancel):
+    with call.library.turn(call.cancel) as told_of:
         for event in rag.stream(args.question, filter=filter, cancel=call.cancel, top_k=args.k):
             call.check()
             match event.kind:
@@ -122,7 +124,8 @@ def ask(call: Call, args: agents.Ask) -> tuple[str, BaseModel]:
                         call.tell(step, None, f"{written} characters written")
                 case "answer":
                     answer = event.value
-    assert answer is not None  # the last event
+        assert answer is not None  # the last event
+        told_of(answer)
     return agents.answer_text(answer), forms.asked(answer)
 
 
