@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--count", default="tiktoken:cl100k_base", help="or: embedder")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--prepend", default="none")
+    parser.add_argument("--rerank", default="none")
     args = parser.parse_args()
     # txt, since the report's splitters know nothing of Markdown and its offsets are into the plain file
     texts = {f"{name}.txt": text for name, text in corpora().items()}
@@ -44,11 +45,12 @@ def main() -> None:
         for kind, override in KINDS.items():
             measured = []
             for question, corpus, references in asked:
-                found = rag.search(question, k=5, **override)
+                found = rag.search(question, k=5, rerank=args.rerank, **override)
                 measured.append(scores(references, f"{corpus}.txt", [(p.source, p.span) for p in found]))
             rows[kind] = means(measured)
             print(kind, rows[kind], flush=True)
-    report(f"chroma-chunking-{index.removeprefix('index-')}", {"chunks": chunks, "questions": len(asked), **rows})
+    name = f"chroma-chunking-{index.removeprefix('index-')}" + ("" if args.rerank == "none" else f"-{args.rerank}")
+    report(name, {"chunks": chunks, "questions": len(asked), **rows})
 
 
 if __name__ == "__main__":

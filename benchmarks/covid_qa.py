@@ -2,7 +2,7 @@
 
 A sweep over split.kind with everything else as shipped (`rag sweep` does the same for any folder). Longer chunks hold
 more, so the mean length stands beside the recall, and char_iou@5 says what was shown in vain. `--papers N`: so many of
-the 98, drawn with seed 0.
+the 98, drawn with seed 0. `--rerank none,builtin`: each kind with each of these.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ METRICS = "span_recall@1 span_recall@5 char_recall@5 char_iou@5"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kinds", default="sentence,recursive,markdown,token,document,semantic")
+    parser.add_argument("--rerank", default="none")
     parser.add_argument("--papers", type=int, default=98)
     args = parser.parse_args()
     dataset = cleaned(read_dataset(need(DATA / "covid-qa" / "covid-qa.json")), clean)
@@ -36,14 +37,16 @@ def main() -> None:
     asked = tuple(j for j in dataset.judgements if all(e.source in chosen for e in j.places))
     folder = folder_of(f"covid-qa-{args.papers}", documents)
     config = apply_settings(load_config(ROOT / "config.yaml"), {"documents.path": folder})
-    wanted = cells({"split.kind": args.kinds.split(",")}, lambda settings: apply_settings(config, settings))
+    choices = {"split.kind": args.kinds.split(","), "retrieve.rerank": args.rerank.split(",")}
+    wanted = cells(choices, lambda settings: apply_settings(config, settings))
     dataset = replace(dataset, judgements=asked, documents=None)
     found = sweep(Rag, dataset, wanted, WORK / f"covid-qa-{args.papers}" / "sweep", metrics=METRICS, answers=False)
     rows = {}
     for s in found.standings:
         r = s.measured.report
         figures = {f.name: [round(100 * v, 2) for v in (f.value, f.low, f.high)] for f in r.figures}
-        rows[s.measured.cell.settings[0][1]] = {
+        kind, rerank = (value for _, value in s.measured.cell.settings)
+        rows[kind if args.rerank == "none" else f"{kind}, rerank {rerank}"] = {
             **figures,
             "difference": [round(100 * v, 2) for v in (s.difference, s.low, s.high)],
             "worse than the first": s.behind,
@@ -52,7 +55,7 @@ def main() -> None:
         }
         print(rows, flush=True)
     name = "covid-qa" + ("" if args.papers >= len(names) else f"-{args.papers}-papers")
-    report(name, {"papers": len(documents), "questions": len(asked), "by": found.by, "kinds": rows})
+    report(name if args.rerank == "none" else f"{name}-rerank", {"papers": len(documents), "questions": len(asked), "by": found.by, "kinds": rows})
 
 
 if __name__ == "__main__":

@@ -71,19 +71,41 @@ def paragraph(text: str) -> str:
     return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
 
 
-def docx_bomb() -> bytes:
-    out = io.BytesIO(docx_of(paragraph("x")))
-    with zipfile.ZipFile(out) as old:
-        parts = {name: old.read(name) for name in old.namelist() if name != "word/document.xml"}
+def bomb(package: bytes, member: str) -> bytes:
+    """The package with 1.2 GB of letters for the first `x` of a text in that member."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
-        for name, data in parts.items():
-            new.writestr(name, data)
-        with new.open("word/document.xml", "w", force_zip64=True) as part:
-            part.write(f"<w:document {W}><w:body><w:p><w:r><w:t>".encode())
+    with zipfile.ZipFile(io.BytesIO(package)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            if name != member:
+                new.writestr(name, old.read(name))
+        before, after = old.read(member).split(b">x<", 1)
+        with new.open(member, "w", force_zip64=True) as part:
+            part.write(before + b">")
             for _ in range(1200):
                 part.write(b"a" * 1_000_000)
-            part.write(b"</w:t></w:r></w:p></w:body></w:document>")
+            part.write(b"<" + after)
+    return out.getvalue()
+
+
+def docx_bomb() -> bytes:
+    return bomb(docx_of(paragraph("x")), "word/document.xml")
+
+
+def pptx_of(text: str) -> bytes:
+    from pptx import Presentation
+
+    deck, out = Presentation(), io.BytesIO()
+    deck.slides.add_slide(deck.slide_layouts[5]).shapes.title.text = text
+    deck.save(out)
+    return out.getvalue()
+
+
+def xlsx_of(text: str) -> bytes:
+    from openpyxl import Workbook
+
+    book, out = Workbook(), io.BytesIO()
+    book.active["A1"] = text
+    book.save(out)
     return out.getvalue()
 
 
@@ -235,12 +257,46 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "bin.rtf": lambda: b"{\\rtf1 plain words\\bin-5 \\bin9999999999 x}",
     "numbers.rtf": lambda: b"{\\rtf1 \\uc9999999999\\u9999999999 plain words\\u-9999999999 \\ilvl999999 \\s-1\\par}",
     "cells.rtf": lambda: b"{\\rtf1 words" + b"\\cell" * 50_000 + b"\\row" * 50_000,
+    "bomb.xlsx": lambda: bomb(xlsx_of("x"), "xl/worksheets/sheet1.xml"),
+    "bomb.pptx": lambda: bomb(pptx_of("x"), "ppt/slides/slide1.xml"),
+    "bomb.odt": lambda: bomb(odt_of("<text:p>x</text:p>"), "content.xml"),
+    "bomb.epub": lambda: bomb(epub_of("<p>x</p>"), "a.xhtml"),
+    "xxe.epub": lambda: epub_of("<p>open &e; now</p>", '<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/passwd">]>'),
+    "no-space.xlsx": lambda: xlsx_of("a" * 4_000_000),
+    "no-space.pptx": lambda: pptx_of("a" * 4_000_000),
+    "no-space.odt": lambda: odt_of(f"<text:p>{'a' * 4_000_000}</text:p>"),
+    "no-space.epub": lambda: epub_of(f"<p>{'a' * 4_000_000}</p>"),
+    "no-space.xml": lambda: b"<d>" + b"a" * 4_000_000 + b"</d>",
+    "no-space.ipynb": lambda: b'{"cells":[{"cell_type":"markdown","source":"' + b"a" * 4_000_000 + b'"}]}',
+    "no-space.eml": lambda: b"From: a@b\nSubject: " + b"a" * 1_000_000 + b"\n\n" + b"a" * 4_000_000,
+    "no-space.rtf": lambda: b"{\\rtf1 " + b"a" * 4_000_000 + b"}",
+    "no-space.csv": lambda: b"a" * 4_000_000 + b",b\n",
+    "no-space.tsv": lambda: b"a" * 4_000_000 + b"\tb\n",
+    "no-space.srt": lambda: b"1\n00:00:01,000 --> 00:00:02,000\n" + b"a" * 4_000_000,
+    "no-space.py": lambda: b"a" * 4_000_000,
+    "arrows.srt": lambda: b"-->" * 1_000_000 + b"\n" + b"0:" * 1_000_000 + b"-->" + b" " * 1_000_000,
+    "marks.vtt": lambda: b"WEBVTT\n\n00:01.000 --> 00:02.000\n" + b"<" * 1_000_000 + b"{\\" * 1_000_000 + b" words",
+    "backticks.md": lambda: b"# a" + b"`" * 1_000_000 + b" words",
+    "brackets.md": lambda: b"# a" + b'[a](b "' * 100_000 + b" {#" * 100_000 + b"*a" * 100_000,
+    "title.md": lambda: b"---\ntitle: a" + b" " * 1_000_000 + b"b\n---\nwords",
+    "items.md": lambda: b"# a\n" + b"- a\n" * 500_000,
     "one-wide-row.csv": lambda: b"wide" + b",words" * 20_000 + b"\na,b" * 100_000,
     "no-space.txt": lambda: b"a" * 4_000_000,
     "no-space.md": lambda: b"#" * 1_000_000 + b"[" * 1_000_000 + b"`" * 1_000_000 + b">" * 1_000_000,
     "bidi.md": lambda: "# \u202eesrever\u202c \u2066in\u2069 zero\u200b\u200d\ufeff width".encode(),
     "surrogates.txt": lambda: b"lone \xed\xa0\x80 and \xed\xbf\xbf here",
     "surrogates.html": lambda: b"<html><p>lone &#xD800; and &#56320; here and \xed\xa0\x80</p></html>",
+    "surrogates.json": lambda: b'{"lone": "\\ud800 and \\udfff here"}',
+    "surrogates.ipynb": lambda: b'{"cells":[{"cell_type":"markdown","source":"lone \\ud800 here"}]}',
+    "surrogates.xml": lambda: b"<d>lone \xed\xa0\x80 here</d>",
+    "surrogates.rtf": lambda: b"{\\rtf1 lone \\u-10240? and \\u-8193? here}",
+    "surrogates.srt": lambda: b"1\n00:00:01,000 --> 00:00:02,000\nlone \xed\xa0\x80 here",
+    "surrogates.csv": lambda: b"lone,\xed\xa0\x80,here\n",
+    "surrogates.eml": lambda: (
+        b"From: a@b\nSubject: =?utf-8?q?=ED=A0=80?=\nContent-Type: text/plain; charset=utf-8\n\n\xed\xa0\x80 here"
+    ),
+    "bidi.srt": lambda: "1\n00:00:01,000 --> 00:00:02,000\n\u202eesrever\u202c zero\u200b\u200d width".encode(),
+    "bidi.csv": lambda: "\u202eesrever\u202c,zero\u200b\u200d width\n".encode(),
     "zeros.txt": lambda: bytes(1_000_000),
 }
 

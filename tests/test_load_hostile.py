@@ -20,7 +20,7 @@ from rag.load.worker import LoaderPool
 from rag.types import Source
 
 LIMIT_S = 6.0
-START_S = 4.0  # what a worker may take to start on a busy machine
+START_S = 4.0  # what a worker may take to start on a busy machine: for a PDF that its engine crashed on
 SCRIPT = """
 import json, resource, sys, time
 from pathlib import Path
@@ -31,6 +31,7 @@ from rag.load.worker import LoaderPool
 told = {}
 with LoaderPool(Load(workers=1, timeout_s=float(sys.argv[2]))) as pool:
     for path in sorted(Path(sys.argv[1]).iterdir()):
+        list(pool.load_many([(Path(sys.argv[3]), "warm")]))  # its start isn't the file's time
         start = time.monotonic()
         [(name, loaded)] = pool.load_many([(path, path.name)])
         error = isinstance(loaded, DocumentError)
@@ -47,7 +48,14 @@ REFUSED = {
     "huge-page.pdf": "no text",
     "many-pages-said.pdf": "no text",
     "page-loop.pdf": "no text",
-    "bomb.docx": "needs more than 960 MB",
+    "bomb.xlsx": "more than is safe",
+    "bomb.pptx": "more than is safe",
+    "bomb.odt": "more than is safe",
+    "bomb.epub": "more than is safe",
+    "arrows.srt": "holds no cue",
+    "surrogates.xml": "no readable XML",
+    "bomb.docx": "more than is safe",
+    "items.md": "took longer|needs more than 960 MB",
     "deep.docx": "Excessive depth",
     "laughs.docx": "entity amplification",
     "deep.html": "holds no text",
@@ -69,21 +77,25 @@ REFUSED = {
     "zeros-1-GB.pdf": "larger than 256 MB",
 }
 COSTLY = {  # seconds each
+    "bomb.xlsx", "bomb.pptx", "bomb.odt", "bomb.epub",
     "bomb.pdf", "bomb-in-bombs.pdf", "bomb.docx", "form-loop.pdf", "shown-again-and-again.pdf", "bomb-in-it.eml",
-    "header.eml", "repeated-spaces.odt", "deep-parts.eml", "boundaries.eml",
+    "header.eml", "items.md", "repeated-spaces.odt", "deep-parts.eml", "boundaries.eml",
 }  # fmt: skip
 
 
 def outcomes(folder: Path, tmp_path: Path) -> None:
     for name in ("zeros-1-GB.txt", "zeros-1-GB.pdf"):
         sparse(folder / name)
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(LIMIT_S)]
+    warm = tmp_path / "warm.txt"
+    warm.write_text("words")
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(LIMIT_S), str(warm)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=True)
     told = json.loads(done.stdout)
     assert set(told["files"]) == {path.name for path in folder.iterdir()}
     assert told["worker_kb"] <= 2**20
     for name, (message, text, seconds) in told["files"].items():
-        assert seconds < LIMIT_S + 1 + START_S, (name, seconds)
+        again = START_S if name.endswith(".pdf") else 0.0
+        assert seconds <= LIMIT_S + 1 + again, (name, seconds)
         assert "root:" not in text
         assert bool(message) == (name in REFUSED), (name, message)
         assert re.search(REFUSED.get(name, ""), message or ""), (name, message)

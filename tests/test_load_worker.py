@@ -134,7 +134,7 @@ def test_nothing_starts_before_it_is_needed_and_little_is_pulled(tmp_path: Path,
             yield job(tmp_path, f"{n}.{suffix}", "ok")
 
     with LoaderPool(Load(workers=2), command) as pool:
-        assert len(list(pool.load_many(jobs("txt")))) == 50
+        assert len(list(pool.load_many(jobs("zip")))) == 50
         assert children() == before
         pulled = 0
         results = pool.load_many(jobs("html"))

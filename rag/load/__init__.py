@@ -1,7 +1,7 @@
 """Files -> sources: text with the map from each character to page, line and heading path.
 
-    path ──kind_of──> kind ──load_file──> Source                     one file, in this process
     paths ──worker.LoaderPool.load_many──> Source | DocumentError    a run: guarded, parallel, in order
+    path ──kind_of──> kind ──load_file──> Source                     one file, as a worker process does it
 
     decode.py     bytes -> clean text: encodings, BOM, line ends, controls, surrogates, mislabelled files
     blocks.py     headings, paragraphs, tables, code -> Markdown text and its map of headings
@@ -14,19 +14,17 @@
     media.py      pictures and recordings, decoded; inside.py: the pictures in PDF and Word documents
     json.py       .json, .jsonl  xml.py    .xml            notebook.py .ipynb
     eml.py        .eml           epub.py   .epub           odt.py, rtf.py
-    worker.py     LoaderPool: ISOLATED kinds are parsed in processes, with limits on time and memory
+    worker.py     LoaderPool: files are parsed in processes, with limits on time and memory
     child.py      what runs in such a process
 
 To add a format: one new module with `load(data, relative, config) -> Source`, its suffixes in KINDS, its name
-in Kind, and the arm that mypy then asks for in `_load` (plus its name in ISOLATED if its parser walks a
-structure that a hostile file can shape).
+in Kind, and the arm that mypy then asks for in `_load`.
 
 Each file ends in a Source or in exactly one DocumentError: EmptyError (no text), UnsupportedError (no loader)
 or a plain one. Their messages don't repeat the path: whoever reports them has it.
 
 A file whose first bytes say that it is something else than its suffix promises is refused, not guessed at:
-"is a PDF, not what .txt says". A renamed file deserves a correction, and a PDF parser must not start in the
-caller's process because a suffix lied.
+"is a PDF, not what .txt says". A renamed file deserves a correction.
 """
 
 from __future__ import annotations
@@ -49,6 +47,7 @@ if TYPE_CHECKING:  # the loaders only read its numbers; pydantic stays out of th
     from rag.config import Load
 
 MOST_BYTES = 256 * 2**20  # of one file, whatever documents.max_file_mb says; also while it grows under the reader
+MOST_TITLE = 300  # characters of a title or heading; its text keeps all
 LOADER_VERSION = 3  # raise it when a loader gives another text for the same bytes: files are then read again
 
 Kind = Literal[
@@ -96,10 +95,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a 
         **dict.fromkeys((".sh", ".bash", ".zsh", ".ps1", ".sql", ".proto", ".graphql", ".tf", ".cmake"), "code"),
         **dict.fromkeys((".yaml", ".yml", ".toml", ".ini", ".cfg", "makefile", "dockerfile"), "code"),
     }
-)
-
-ISOLATED: frozenset[Kind] = frozenset(  # parsed in a worker process by LoaderPool
-    {"pdf", "docx", "html", "pptx", "xlsx", "csv", "json", "xml", "ipynb", "eml", "epub", "odt", "rtf"}
 )
 
 _BEGINS: Mapping[Kind, str | None] = MappingProxyType(  # what `sniff` may say of a kind; of all others "an HTML page"
@@ -293,10 +288,19 @@ def check_beginning(data: bytes, kind: Kind, name: str) -> None:
     raise DocumentError(f"is {found}, not what {Path(name).suffix.lower() or name} says", hint)
 
 
+def _brief(title: str) -> str:
+    return title if len(title) <= MOST_TITLE else title[: MOST_TITLE - 1].rstrip() + "…"
+
+
 def _within(source: Source, max_chars: int) -> Source:
-    """No more than `max_chars` characters, and some text at all."""
+    """No more than `max_chars` characters, titles that can be shown, and some text at all."""
     if not source.text.strip():
         raise EmptyError("the file holds no text")
+    source = replace(
+        source,
+        title=source.title and _brief(source.title),
+        headings=tuple(replace(h, title=_brief(h.title)) for h in source.headings),
+    )
     if len(source.text) <= max_chars:
         return source
     lost = f"text after character {max_chars} left out: it has {len(source.text)}, load.max_chars is {max_chars}"

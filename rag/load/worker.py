@@ -1,4 +1,4 @@
-"""The guarded workers: hostile formats are parsed in processes with limits; a bad file never stops the run.
+"""The guarded workers: files are parsed in processes with limits; a bad file never stops the run.
 
     LoaderPool, in the caller                      child.serve, in a process
       thread ── {"path", "relative"} ──stdin──>      load_file under RLIMIT_AS and RLIMIT_CPU
@@ -29,8 +29,8 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
-from rag.errors import DocumentError
-from rag.load import ISOLATED, kind_of, load_file
+from rag.errors import DocumentError, UnsupportedError
+from rag.load import kind_of, unsupported
 from rag.load.child import loaded, receive, send
 from rag.load.media import Wanted, media_kind_of
 from rag.load.pdf import OTHER
@@ -80,23 +80,19 @@ class LoaderPool:
     def load_many(self, jobs: Iterable[tuple[Path, str]]) -> Iterator[tuple[str, Source | DocumentError]]:
         """`(path, relative)` in, `(relative, Source or why not)` out, in the order of the jobs.
 
-        At most twice as many jobs as workers are ahead of what was taken. Formats that aren't ISOLATED are
-        read in the caller's thread when their turn comes.
+        At most twice as many jobs as workers are ahead of what was taken.
         """
-        ahead: deque[tuple[Path, str, Future[Source | DocumentError] | None]] = deque()
+        ahead: deque[tuple[str, Future[Source | DocumentError]]] = deque()
         try:
             for path, relative in jobs:
-                isolated = kind_of(path) in ISOLATED or media_kind_of(path) is not None
-                future = self._submit(path, relative) if isolated else None
-                ahead.append((path, relative, future))
+                ahead.append((relative, self._submit(path, relative)))
                 if len(ahead) >= 2 * self._size:
-                    yield self._take(*ahead.popleft())
+                    yield _taken(*ahead.popleft())
             while ahead:
-                yield self._take(*ahead.popleft())
+                yield _taken(*ahead.popleft())
         finally:
-            for _, _, future in ahead:
-                if future is not None:
-                    future.cancel()
+            for _, future in ahead:
+                future.cancel()
 
     def close(self) -> None:
         """Ends the worker processes, busy ones too. The pool can't be used afterwards."""
@@ -111,6 +107,10 @@ class LoaderPool:
             self._arrays.cleanup()
 
     def _submit(self, path: Path, relative: str) -> Future[Source | DocumentError]:
+        if kind_of(path) is None and media_kind_of(path) is None:  # no process is started for these
+            refused: Future[Source | DocumentError] = Future()
+            refused.set_result(UnsupportedError(*unsupported(path)))
+            return refused
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="rag-load")
             self._arrays = tempfile.TemporaryDirectory(prefix="rag-load-")
@@ -127,15 +127,9 @@ class LoaderPool:
             with contextlib.suppress(OSError):  # a system that keeps mapped files: they go with the folder
                 arrays.unlink(missing_ok=True)
 
-    def _take(
-        self, path: Path, relative: str, future: Future[Source | DocumentError] | None
-    ) -> tuple[str, Source | DocumentError]:
-        if future is not None:
-            return relative, future.result()
-        try:
-            return relative, load_file(path, relative, self._config)
-        except DocumentError as error:
-            return relative, error
+
+def _taken(relative: str, future: Future[Source | DocumentError]) -> tuple[str, Source | DocumentError]:
+    return relative, future.result()
 
 
 def load_one(path: Path, config: Load, media: Wanted = NO_MEDIA) -> Source:
