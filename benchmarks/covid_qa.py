@@ -55,7 +55,10 @@ def main() -> None:
         }
         print(rows, flush=True)
     name = "covid-qa" + ("" if args.papers >= len(names) else f"-{args.papers}-papers")
-    report(name if args.rerank == "none" else f"{name}-rerank", {"papers": len(documents), "questions": len(asked), "by": found.by, "kinds": rows})
+    report(
+        name if args.rerank == "none" else f"{name}-rerank",
+        {"papers": len(documents), "questions": len(asked), "by": found.by, "kinds": rows},
+    )
 
 
 if __name__ == "__main__":

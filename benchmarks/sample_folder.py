@@ -1,7 +1,8 @@
 """The sample folder's 80 questions: is the evidence found, does the answer hold a short answer, is it declined?
 
-With --generator smollm2, the same for a language model, plus seconds to the first token and tokens per second, and
-the first questions written out (prompt as sent, reply as checked) to benchmarks/results/sample-smollm2.md.
+With --reader, the embedded reader gives short answers: is one exact, or F1 >= .7? With --generator smollm2, the same
+for a language model, plus seconds to the first token and tokens per second, and the first questions written out (prompt
+as sent, reply as checked) to benchmarks/results/sample-smollm2.md.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import numpy as np
 from common import ROOT, WORK, report
 
 from rag import Rag
+from rag.evaluate.answers import exact_match, f1
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--generator", default="extractive")
+    parser.add_argument("--reader", action="store_true")
+    parser.add_argument("--rerank", default="none")
     parser.add_argument("--questions", type=int, default=80, help="so many, spread over the file")
     args = parser.parse_args()
     rows = [json.loads(line) for line in (ROOT / "data" / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -26,6 +30,9 @@ def main() -> None:
     settings = (
         {} if args.generator == "extractive" else {"generate__kind": "transformers", "generate__model": args.generator}
     )
+    settings["retrieve__rerank"] = args.rerank
+    if args.reader:
+        settings["generate__reader"] = "builtin"
     written = []
     tally: dict[str, list[float]] = {}
 
@@ -53,6 +60,11 @@ def main() -> None:
                 count("answer holds a short answer", any(holds))
                 count("first sentence holds it", bool(answer.statements) and any(
                     a.casefold() in answer.statements[0].text.casefold() for a in row["answers"]))  # fmt: skip
+                if args.reader:
+                    said = [s.text for s in answer.short] or [""]
+                    count("first short answer: EM", exact_match(said[0], row["answers"]))
+                    count("first short answer: F1", f1(said[0], row["answers"]))
+                    count("a short answer is exact or F1 >= .7", max(f1(s, row["answers"]) for s in said) >= 0.7)
                 count("a citation is in the right file", bool(cited & {s for s, _ in spots}))
             else:
                 count("declined", answer.abstained)
@@ -75,7 +87,8 @@ def main() -> None:
         (ROOT / "benchmarks" / "results" / f"sample-{args.generator}.md").write_text(
             "\n".join(written), encoding="utf-8"
         )
-    report(f"sample-{args.generator}", result)
+    name = args.generator + ("-reader" if args.reader else "") + ("-reranked" if args.rerank != "none" else "")
+    report(f"sample-{name}", result)
 
 
 def _written(row, prompt, answer) -> str:

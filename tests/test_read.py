@@ -240,6 +240,17 @@ def test_without_weight_the_order_stays(places: Callable[..., Rag]) -> None:
     assert [p.score for p in plain] == pytest.approx([p.score for p in same])
 
 
+@pytest.mark.parametrize("search", [{"kind": "lexical"}, {"fusion": "rrf"}, {"kind": "dense"}, {}])
+def test_a_weight_means_as_much_whatever_was_searched(places: Callable[..., Rag], search: dict[str, Any]) -> None:
+    """BM25 has no scale, and reciprocal ranks are below 1/30: a relevance of 0..1 would count for nothing, or alone."""
+    rag = places(ScriptedReader({}, {"third": 4.0, "first": -9.0}))
+    *_, before = (s.score for s in rag.search("first tower", k=1, **search)[0].stages)
+    (best,) = rag.search("first tower", k=1, rerank="builtin", rerank_weight=0.01, **search)
+    assert best.source == "first.txt"
+    assert best.score == pytest.approx(0.99 * (before if search in ({}, {"kind": "dense"}) else 1), abs=1e-3)
+    assert rag.search("first tower", k=1, rerank="builtin", rerank_weight=0.9, **search)[0].source == "third.txt"
+
+
 def test_only_the_first_candidates_are_read(places: Callable[..., Rag]) -> None:
     reader = ScriptedReader({}, {"third": 4.0})
     rag = places(reader)

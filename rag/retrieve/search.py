@@ -220,7 +220,8 @@ class Retriever:
         relevance = dict(zip(first, rerank(question, texts), strict=True))
         _note(found.stages, "rerank", relevance)
         share = config.rerank_weight
-        found.scores = {i: (1 - share) * s + share * relevance.get(i, 0.0) for i, s in found.scores.items()}
+        scores = found.scores if _within_one(config) else share_of_best(found.scores)
+        found.scores = {i: (1 - share) * s + share * relevance.get(i, 0.0) for i, s in scores.items()}
         _note(found.stages, "reranked", found.scores)
         found.timings["rerank"] = time.perf_counter() - start
 
@@ -348,6 +349,11 @@ class Retriever:
 def _invisible(c: str) -> bool:
     """Control characters, surrogates, and format characters but the two joiners, which Persian and emoji need."""
     return unicodedata.category(c) in {"Cc", "Cs"} or (unicodedata.category(c) == "Cf" and c not in "\u200c\u200d")
+
+
+def _within_one(config: Retrieve) -> bool:
+    """Are the scores of such a search cosines, or shares of one?"""
+    return config.kind == "dense" or (config.kind == "hybrid" and config.fusion == "convex")
 
 
 def _note(stages: dict[int, list[StageScore]], name: str, scores: Mapping[int, float]) -> None:
