@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from rag.config import Load
 from rag.errors import DocumentError, EmptyError, UnsupportedError
-from rag.load import KINDS, kind_of, load_file
+from rag.load import KINDS, kind_of, load_bytes, load_file
 from rag.load.blocks import Blocks
 from rag.load.decode import clean, decode
 from rag.load.pdf.flow import Line, flow
@@ -653,6 +653,16 @@ def test_ragged_table_rows_are_filled_up() -> None:
 def test_any_bytes_end_in_a_source_or_a_document_error(tmp_path: Path, suffix: str, data: bytes) -> None:
     with contextlib.suppress(DocumentError):
         load(put(tmp_path, f"a{suffix}", data))
+
+
+@pytest.mark.parametrize(
+    "title", ['<a href="#x">Pumps @</a>', 'Pumps @<a href="#x">¶</a>', '<a name="x"><b>Pumps</b></a> @', "Pumps @"]
+)
+def test_a_heading_that_is_a_link_to_itself_is_one(title: str) -> None:
+    words = "The bilge pump moves forty litres a minute and is checked every fourteen days; see the log for it. " * 3
+    parts = "".join(f"<h2>{title.replace('@', str(n))}</h2><p>{words}</p>" for n in range(4))
+    source = load_bytes(f"<html><body>{parts}</body></html>".encode(), "html", "a.html", "a.html", CONFIG)
+    assert [h.title for h in source.headings] == [f"Pumps {n}" for n in range(4)]
 
 
 @pytest.mark.skipif(not (SHARED / "html-articles").is_dir(), reason="shared/data/html-articles is not here")

@@ -65,14 +65,15 @@ class _Reader:
 
     def _paragraph(self, p: Any) -> None:
         text = _text(p).strip()
-        level, style, listed = self._shape(p)
+        level, style, depth = self._shape(p)
+        listed = depth is not None
         if style == "title" and text:
             self.title = self.title or " ".join(text.split())
             level = level or 1
         if level and text:
             self.blocks.heading(level, text)
         elif listed and text:
-            self.blocks.item(text, first=not self._in_list)
+            self.blocks.item(text, depth=depth or 0, first=not self._in_list)
         else:
             self.blocks.add(text)
         if text:
@@ -80,15 +81,16 @@ class _Reader:
         for reference in p.iter(f"{_W}footnoteReference", f"{_W}endnoteReference"):
             self.blocks.add(self._notes.get((reference.tag, reference.get(f"{_W}id")), ""))
 
-    def _shape(self, p: Any) -> tuple[int | None, str, bool]:
-        """Outline level (1 is the outermost), name of the style and whether it is a list's item."""
+    def _shape(self, p: Any) -> tuple[int | None, str, int | None]:
+        """Outline level (1 is the outermost), name of the style and, for a list's item, how deep it lies."""
         own = p.find(f"{_W}pPr")
         level = None if own is None else _outline(own)
-        listed = own is not None and own.find(f"{_W}numPr") is not None
+        depth = None if own is None else _depth(own)
         style_id = None if own is None or own.find(f"{_W}pStyle") is None else own.find(f"{_W}pStyle").get(f"{_W}val")
         style = self._styles.get(style_id)
         first = (style.name or "").lower() if style is not None else ""
-        listed = listed or first.startswith("list ")
+        if depth is None and first.startswith("list "):
+            depth = int(first[-1]) - 1 if first[-1] in "2345" else 0
         for _ in range(12):  # a style may be based on another; a damaged file may make that a circle
             if style is None or level is not None:
                 break
@@ -97,7 +99,7 @@ class _Reader:
             elif (properties := style.element.find(f"{_W}pPr")) is not None:
                 level = _outline(properties)
             style = style.base_style
-        return level or None, first, listed
+        return level or None, first, depth
 
     def _table(self, table: Any) -> None:
         rows = [list(_children(row, f"{_W}tc")) for row in _children(table, f"{_W}tr")]
@@ -116,10 +118,23 @@ def _children(parent: Any, tag: str) -> Iterator[Any]:
             yield from _children(child, tag)
 
 
+def _depth(properties: Any) -> int | None:
+    """How deep a list's item lies, 0 is the outermost; None: it is none."""
+    numbering = properties.find(f"{_W}numPr")
+    if numbering is None or _value(numbering, "numId") == "0":  # 0 takes back what the style says
+        return None
+    level = _value(numbering, "ilvl")
+    return min(int(level), 8) if level.isdecimal() and len(level) < 4 else 0
+
+
+def _value(parent: Any, name: str) -> str:
+    found = parent.find(f"{_W}{name}")
+    return "" if found is None else found.get(f"{_W}val", "")
+
+
 def _outline(properties: Any) -> int | None:
     """Level from `w:outlineLvl`: 0..8 are headings; 9, body text, becomes 0: it overrides the style."""
-    found = properties.find(f"{_W}outlineLvl")
-    value = "" if found is None else found.get(f"{_W}val", "")
+    value = _value(properties, "outlineLvl")
     if not value.isdigit():
         return None
     return int(value) + 1 if int(value) < 9 else 0

@@ -20,16 +20,24 @@ if TYPE_CHECKING:
 _CHARSET = re.compile(rb"""(?i)<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*["']?([\w.:-]{1,40})""")
 
 _LITTLE = 250  # characters; below it trafilatura itself only gathers the paragraphs and loses what stands beside them
+_MOST = (
+    0.9  # of the words that are shown: a page with hardly anything beside its matter, such as one that Writer exports
+)
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_ANCHORS = {"", "¶", "#", "§", "🔗", "link"}  # what a link to a heading itself shows
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
-    """Where trafilatura finds hardly any main text (a short page), all visible text is taken, with a warning."""
+    """Where trafilatura finds hardly any main text (a short page), all visible text is taken, with a warning; also,
+    without one, where it took most of the words but not one of the headings."""
     import trafilatura
     from trafilatura.metadata import extract_metadata
 
     declared = _CHARSET.search(data[:4096])
     page, encoding, warnings = decode(data, declared[1].decode("ascii") if declared else None)
     tree = trafilatura.load_html(page)  # None where it sees no HTML
+    if tree is not None:
+        _unlink_headings(tree)
     title = None if tree is None else extract_metadata(tree, extensive=False).title
     main = None if tree is None else trafilatura.bare_extraction(tree, include_comments=False, include_formatting=True)
     blocks = Blocks()
@@ -38,6 +46,12 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     if len(blocks.text) < _LITTLE and _words((visible := _visible(page)).text) > _words(blocks.text):
         blocks = visible
         warnings = (*warnings, "little or no main text found: all visible text was taken")
+    elif (
+        not blocks.headings
+        and (visible := _visible(page)).headings
+        and _words(blocks.text) >= _MOST * _words(visible.text)
+    ):
+        blocks = visible
     return Source(
         relative,
         blocks.text,
@@ -47,6 +61,19 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         metadata={"encoding": encoding},
         warnings=warnings,
     )
+
+
+def _unlink_headings(tree: Any) -> None:
+    """trafilatura takes a heading that is a link for navigation; in documentation many are a link to themselves."""
+    for heading in tree.iter(*_HEADINGS):
+        for link in list(heading.iter("a")):
+            if not (link.get("href") or "#").startswith("#"):
+                continue
+            if "".join(link.itertext()).strip().casefold() in _ANCHORS:
+                link.text = None
+                for inside in list(link):
+                    link.remove(inside)
+            link.tag = "span"
 
 
 def _block(element: Any, blocks: Blocks) -> None:
@@ -176,6 +203,7 @@ def whole(page: str, blocks: Blocks) -> None:
 
     tree = etree.fromstring(page.encode(), etree.HTMLParser(encoding="utf-8"))
     if tree is not None:
+        _unlink_headings(tree)
         walk(tree)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
+_STYLE = "{urn:oasis:names:tc:opendocument:xmlns:style:1.0}"
+_CODE = "Preformatted_20_Text"  # the style of lines that stand as they are typed
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _SKIPPED = {f"{_TEXT}tracked-changes", f"{_OFFICE}annotation", f"{_TEXT}note", f"{_OFFICE}forms"}
 _SIGNS = {f"{_TEXT}tab": "\t", f"{_TEXT}line-break": "\n"}
@@ -40,7 +42,7 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         root = parse_xml(member(archive, "content.xml") or b"")
     except (etree.XMLSyntaxError, ValueError) as error:
         raise DocumentError(f"is no readable OpenDocument text: {brief(error)}", "open it and save it anew") from None
-    reader = _Reader(config.max_chars)
+    reader = _Reader(config.max_chars, _code_styles(root))
     for body in root.iter(f"{_OFFICE}text"):
         reader.blocks_of(body)
     try:
@@ -52,8 +54,9 @@ def load(data: bytes, relative: str, config: Load) -> Source:
 
 
 class _Reader:
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, code_styles: frozenset[str]) -> None:
         self.blocks = Blocks()
+        self._code_styles, self._code = code_styles, list[str]()
         self._most = most
         self._left = _SAME_CHARS
 
@@ -61,6 +64,11 @@ class _Reader:
         for child in parent:
             if not isinstance(child.tag, str) or child.tag in _SKIPPED or len(self.blocks) > self._most:
                 continue
+            if child.tag == f"{_TEXT}p" and child.get(f"{_TEXT}style-name") in self._code_styles:
+                self._code.append(_text(child))
+                self._notes(child)
+                continue
+            self._end_code()
             if child.tag == f"{_TEXT}h":
                 level = child.get(f"{_TEXT}outline-level", "1")
                 self.blocks.heading(int(level) if level in map(str, range(1, 11)) else 1, _text(child))
@@ -73,6 +81,11 @@ class _Reader:
             else:  # sections, indexes, frames
                 self.blocks_of(child)
             self._notes(child)
+        self._end_code()
+
+    def _end_code(self) -> None:
+        lines, self._code = self._code, []
+        self.blocks.code("\n".join(lines))
 
     def _items(self, parent: Any, depth: int) -> None:
         first = depth == 0
@@ -107,6 +120,13 @@ class _Reader:
         if parent.tag in (f"{_TEXT}p", f"{_TEXT}h", f"{_TEXT}list", f"{_TABLE}table"):
             for body in parent.iter(f"{_TEXT}note-body"):
                 self.blocks_of(body)
+
+
+def _code_styles(root: Any) -> frozenset[str]:
+    """What paragraphs of code have for their style: LibreOffice's and pandoc's, and what the file derives from it."""
+    styles = root.iter(f"{_STYLE}style")
+    derived = (s.get(f"{_STYLE}name") for s in styles if s.get(f"{_STYLE}parent-style-name") == _CODE)
+    return frozenset({_CODE, *derived})
 
 
 def _number(text: str) -> int:

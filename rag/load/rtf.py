@@ -46,6 +46,8 @@ _CHARSETS = {
 }  # fmt: skip
 _PAGES = {"mac": "mac_roman", "pc": "cp437", "pca": "cp850"}
 _BULLETS = str.maketrans({"\uf0b7": "•", "\uf0a7": "▪", "\uf0d8": "•"})
+_TYPED = re.compile(r"[•◦▪–-]\t")  # a list's sign that is a part of the text, as pandoc writes it
+_STEP = 360  # by which each level of such a list is indented
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 
 
@@ -66,6 +68,7 @@ class _Paragraph:
     level: int | None = None  # as \outlinelevel has it
     listed: bool = False
     depth: int = 0
+    indent: int = 0  # in twentieths of a point
     in_table: bool = False
 
 
@@ -175,7 +178,9 @@ class _Reader:
 
     def _word(self, word: str, number: int | None) -> None:
         group = self._group
-        if group.starred:
+        if group.starred and word == "footnote":  # Writer and pandoc star what Word doesn't
+            self._group = group = replace(group, starred=False)
+        elif group.starred:
             self._group = group = replace(group, starred=False, into=group.into if word in _LOUD else "nowhere")
             if word == "ud" and self._stack:
                 self._group = replace(group, into="page")
@@ -190,7 +195,9 @@ class _Reader:
         elif word == "uc":
             self._group = replace(group, skip=min(max(0, number or 0), 32))
         elif word == "f":
-            self._group, self._defining = replace(group, font=number or 0), number or 0
+            self._group = replace(group, font=number or 0)
+            if group.into == "fonts":
+                self._defining = number or 0
         elif word in ("v", "deleted"):
             self._group = replace(group, hidden=number != 0)
         elif word == "plain":
@@ -230,6 +237,8 @@ class _Reader:
                 self._group = replace(group, into="note")
             case "par" | "sect" | "page" | "column" if group.into == "note" or (shape.in_table and word == "par"):
                 self._say("\n")
+            case _ if group.into == "note":  # its paragraphs have shapes of their own, which nobody needs
+                self._say(" " if word in ("cell", "row") else "")
             case "par" | "sect" | "page" | "column":
                 self._end()
             case "pard":
@@ -240,6 +249,8 @@ class _Reader:
                 shape.level = number
             case "ls":
                 shape.listed = bool(number)
+            case "li":
+                shape.indent = number or 0
             case "ilvl":
                 shape.depth = min(max(0, number or 0), 8)
             case "intbl":
@@ -258,11 +269,13 @@ class _Reader:
         self._words = []
         if text or not self._shape.in_table:
             self._end_table()
-        level, listed = self._level(), self._shape.listed
+        level, listed, depth = self._level(), self._shape.listed, self._shape.depth
+        if not listed and (typed := _TYPED.match(text)):
+            text, listed, depth = text[typed.end() :], True, min(max(0, self._shape.indent // _STEP - 1), 8)
         if text and level:
             self.blocks.heading(level, text)
         elif text and listed:
-            self.blocks.item(text, depth=self._shape.depth, first=not self._in_list)
+            self.blocks.item(text, depth=depth, first=not self._in_list)
         else:
             self.blocks.add(text)
         self._in_list = bool(text) and listed and not level
