@@ -2,7 +2,7 @@
 
     python tests/fuzz/run.py --kind pdf --seconds 60 --seed 1
 
-Each kind of rag.load.KINDS whose seeds lie in data/documents, in MADE or among the hostile files is taken. What ends in
+Each kind of rag.load.KINDS whose seeds lie in data/documents, tests/files, in MADE or among the hostile files is taken. What ends in
 anything but a source or a plain reason (a killed worker, nonsense, the time limit) is kept in .fuzz/ and counted.
 """
 
@@ -58,7 +58,8 @@ PACKED = {"docx", "xlsx", "pptx", "odt", "epub"}  # zip archives, in whose membe
 
 
 def seeds(kind: str) -> list[tuple[str, bytes]]:
-    real = [p for p in (ROOT / "data" / "documents").rglob("*") if p.is_file() and kind_of(p) == kind]
+    folders = (ROOT / "data" / "documents", ROOT / "tests" / "files")
+    real = [p for folder in folders for p in folder.rglob("*") if p.is_file() and kind_of(p) == kind]
     found = [(p.suffix or p.name, p.read_bytes()) for p in real if p.stat().st_size <= SMALL]
     small = [name for name in HOSTILE if kind_of(Path(name)) == kind and "bomb" not in name and "loop" not in name]
     made = [(Path(name).suffix, HOSTILE[name]()) for name in small]
