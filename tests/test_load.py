@@ -594,6 +594,49 @@ def docx_with_body(path: Path, body: str, doctype: str = "") -> Path:
     return path
 
 
+def test_docx_shows_the_numbers_that_word_shows(tmp_path: Path) -> None:
+    """They stand in no text: sections, steps that begin anew, letters, and a style's number taken back."""
+    import docx
+    from docx.oxml.parser import parse_xml
+
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+
+    def level(depth: int, form: str, text: str) -> str:
+        shape = f'<w:start w:val="1"/><w:numFmt w:val="{form}"/><w:lvlText w:val="{text}"/>'
+        return f'<w:lvl w:ilvl="{depth}">{shape}</w:lvl>'
+
+    def numbered(paragraph: Any, number: int, depth: int) -> None:
+        own = f'<w:numPr {space}><w:ilvl w:val="{depth}"/><w:numId w:val="{number}"/></w:numPr>'
+        paragraph._p.get_or_add_pPr().append(parse_xml(own))
+
+    document = docx.Document()
+    numbering = document.part.numbering_part.element
+    sections = level(0, "decimal", "%1") + level(1, "decimal", "%1.%2")
+    steps = level(0, "decimal", "%1.") + level(1, "lowerLetter", "(%2)") + level(2, "upperRoman", "%3)")
+    for name, levels in ((801, sections), (802, steps)):
+        numbering.insert(0, parse_xml(f'<w:abstractNum {space} w:abstractNumId="{name}">{levels}</w:abstractNum>'))
+    anew = '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="5"/></w:lvlOverride>'
+    for name, abstract, more in ((901, 801, ""), (902, 802, ""), (903, 802, anew)):
+        of = f'<w:abstractNumId w:val="{abstract}"/>'
+        numbering.append(parse_xml(f'<w:num {space} w:numId="{name}">{of}{more}</w:num>'))
+    for depth, title in ((0, "Scope"), (1, "Pumps"), (1, "Valves"), (0, "Terms"), (1, "Words")):
+        numbered(document.add_heading(title, depth + 1), 901, depth)
+    for number, depth, words in (
+        (902, 0, "Open"), (902, 1, "slowly"), (902, 1, "fully"), (902, 2, "wait"), (902, 0, "Look"), (902, 1, "twice"),
+        (903, 0, "Close"), (903, 0, "Leave"),
+    ):  # fmt: skip
+        numbered(document.add_paragraph(words), number, depth)
+    numbered(document.add_paragraph("No step", style="List Number"), 0, 0)
+    document.add_paragraph("A step of the style", style="List Number")
+    document.save(str(tmp_path / "a.docx"))
+    source = load(tmp_path / "a.docx")
+    assert [h.title for h in source.headings] == ["1 Scope", "1.1 Pumps", "1.2 Valves", "2 Terms", "2.1 Words"]
+    assert source.text.partition("2.1 Words\n\n")[2] == (
+        "1. Open\n  - (a) slowly\n  - (b) fully\n    - I) wait\n2. Look\n  - (a) twice\n5. Close\n6. Leave\n\n"
+        "No step\n\n1. A step of the style"
+    )
+
+
 def test_docx_tracked_changes_and_content_controls(tmp_path: Path) -> None:
     body = (
         "<w:p><w:r><w:t>We pay </w:t></w:r><w:del><w:r><w:delText>ten</w:delText></w:r></w:del>"

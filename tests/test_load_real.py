@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,11 @@ def test_a_list_in_a_list_lies_deeper(name: str) -> None:
     lines = load(name).text.split("\n")
     at = lines.index("- Oil the bearing")
     assert lines[at + 1 : at + 3] == ["  - with light oil", "- Close the valve"]
+
+
+@pytest.mark.parametrize("name", HANDBOOKS)
+def test_steps_keep_their_numbers(name: str) -> None:
+    assert re.search(r"^1\. +Open the hatch\n2\. +Read the gauge$", load(name).text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["pandoc.docx", "pandoc.odt", "pandoc.rtf", "pandoc.epub", "writer.odt", "writer.rtf"])

@@ -8,7 +8,7 @@
     container.py  zip containers and XML, with caps: docx, pptx, xlsx
     text.py       .txt and its like, source code
     markdown.py   .md            html.py   .html, main text only
-    pdf/          .pdf           docx.py   .docx
+    pdf/          .pdf           docx.py   .docx, with docx_numbers.py
     pptx.py       .pptx          xlsx.py   .xlsx           csv.py   .csv, .tsv
     subtitles.py  .srt, .vtt: with the time of each line
     media.py      pictures and recordings, decoded; inside.py: the pictures in PDF and Word documents

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from rag.load.decode import clean
 from rag.types import Heading
 
+_NUMBER = re.compile(r"\d{1,9}[.)]")
 MOST_FILLED = 8  # times the cells that a table has, with those that fill it up
 
 
@@ -83,13 +84,17 @@ class Blocks:
         self._headings += [Heading(start + h.start, h.level + deeper, h.title) for h in headings]
         self.add(text)
 
-    def item(self, text: str, *, depth: int = 0, first: bool = False) -> None:
-        """A list's item; `first` of its list."""
+    def item(self, text: str, *, depth: int = 0, first: bool = False, mark: str = "") -> None:
+        """A list's item; `first` of its list. `mark`: the number that is shown in front of it."""
         if not text.strip():
             return
-        indent = "  " * depth
+        indent, sign = "  " * depth, "-"
         first_line, *more = text.strip().split("\n")
-        lines = [f"{indent}- {first_line}", *(f"{indent}  {line}" for line in more)]
+        if _NUMBER.fullmatch(mark):
+            sign = mark
+        elif mark:  # `(a)` begins no list in Markdown
+            first_line = f"{mark} {first_line}"
+        lines = [f"{indent}{sign} {first_line}", *(f"{indent}{' ' * len(sign)} {line}" for line in more)]
         self.add("\n".join(lines), gap="\n\n" if first else "\n")
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:

@@ -15,12 +15,13 @@ from rag.errors import DocumentError, brief
 from rag.load.blocks import Blocks
 from rag.load.container import open_container
 from rag.load.decode import clean
+from rag.load.docx_numbers import LEVELS, Numbers, W, number, value
 from rag.types import Source
 
 if TYPE_CHECKING:
     from rag.config import Load
 
-_W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_W = W
 _TRANSPARENT = {f"{_W}{name}" for name in ("sdt", "sdtContent", "customXml", "ins", "moveTo", "smartTag")}
 _SKIPPED = {f"{_W}{name}" for name in ("pPr", "rPr", "del", "moveFrom", "sdtPr", "instrText", "delText", "softHyphen")}
 _SKIPPED.add("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback")  # the Choice beside it is read
@@ -52,6 +53,7 @@ class _Reader:
         self.title: str | None = None
         self._styles = {style.style_id: style for style in document.styles}
         self._notes = dict(_notes(document))
+        self._numbers = Numbers(document)
         self._in_list = False
 
     def blocks_of(self, parent: Any) -> None:
@@ -65,15 +67,15 @@ class _Reader:
 
     def _paragraph(self, p: Any) -> None:
         text = _text(p).strip()
-        level, style, depth = self._shape(p)
-        listed = depth is not None
+        level, style, listed, depth, numbering = self._shape(p)
+        mark = self._numbers.mark(numbering, depth) if text else ""
         if style == "title" and text:
             self.title = self.title or " ".join(text.split())
             level = level or 1
         if level and text:
-            self.blocks.heading(level, text)
+            self.blocks.heading(level, f"{mark} {text}")
         elif listed and text:
-            self.blocks.item(text, depth=depth or 0, first=not self._in_list)
+            self.blocks.item(text, depth=depth, first=not self._in_list, mark=mark)
         else:
             self.blocks.add(text)
         if text:
@@ -81,25 +83,31 @@ class _Reader:
         for reference in p.iter(f"{_W}footnoteReference", f"{_W}endnoteReference"):
             self.blocks.add(self._notes.get((reference.tag, reference.get(f"{_W}id")), ""))
 
-    def _shape(self, p: Any) -> tuple[int | None, str, int | None]:
-        """Outline level (1 is the outermost), name of the style and, for a list's item, how deep it lies."""
+    def _shape(self, p: Any) -> tuple[int | None, str, bool, int, str]:
+        """Outline level (1 is the outermost), name of the style, whether it is a list's item and how deep that lies,
+        and the numbering that it takes part in."""
         own = p.find(f"{_W}pPr")
         level = None if own is None else _outline(own)
-        depth = None if own is None else _depth(own)
+        numbering, depth = _numbering(own)
         style_id = None if own is None or own.find(f"{_W}pStyle") is None else own.find(f"{_W}pStyle").get(f"{_W}val")
         style = self._styles.get(style_id)
         first = (style.name or "").lower() if style is not None else ""
-        if depth is None and first.startswith("list "):
-            depth = int(first[-1]) - 1 if first[-1] in "2345" else 0
+        named = first.startswith("list ")
+        if named and first[-1] in "2345" and not depth:
+            depth = int(first[-1]) - 1
         for _ in range(12):  # a style may be based on another; a damaged file may make that a circle
-            if style is None or level is not None:
+            if style is None or (level is not None and numbering):
                 break
-            if heading := _HEADING_STYLE.fullmatch(style.name or ""):
+            properties = style.element.find(f"{_W}pPr")
+            if not numbering:
+                numbering, inherited = _numbering(properties)
+                depth = max(depth, inherited)
+            if level is None and (heading := _HEADING_STYLE.fullmatch(style.name or "")):
                 level = int(heading[1])
-            elif (properties := style.element.find(f"{_W}pPr")) is not None:
+            elif level is None and properties is not None:
                 level = _outline(properties)
             style = style.base_style
-        return level or None, first, depth
+        return level or None, first, numbering not in ("", "0") or (named and not numbering), depth, numbering
 
     def _table(self, table: Any) -> None:
         rows = [list(_children(row, f"{_W}tc")) for row in _children(table, f"{_W}tr")]
@@ -118,26 +126,18 @@ def _children(parent: Any, tag: str) -> Iterator[Any]:
             yield from _children(child, tag)
 
 
-def _depth(properties: Any) -> int | None:
-    """How deep a list's item lies, 0 is the outermost; None: it is none."""
-    numbering = properties.find(f"{_W}numPr")
-    if numbering is None or _value(numbering, "numId") == "0":  # 0 takes back what the style says
-        return None
-    level = _value(numbering, "ilvl")
-    return min(int(level), 8) if level.isdecimal() and len(level) < 4 else 0
-
-
-def _value(parent: Any, name: str) -> str:
-    found = parent.find(f"{_W}{name}")
-    return "" if found is None else found.get(f"{_W}val", "")
+def _numbering(properties: Any) -> tuple[str, int]:
+    """Its id and the level, 0 the outermost. No id: nothing is said; "0" takes back what the style says."""
+    found = None if properties is None else properties.find(f"{_W}numPr")
+    return value(found, "numId"), number(value(found, "ilvl"), LEVELS - 1)
 
 
 def _outline(properties: Any) -> int | None:
     """Level from `w:outlineLvl`: 0..8 are headings; 9, body text, becomes 0: it overrides the style."""
-    value = _value(properties, "outlineLvl")
-    if not value.isdigit():
+    level = value(properties, "outlineLvl")
+    if not level.isdecimal():
         return None
-    return int(value) + 1 if int(value) < 9 else 0
+    return int(level) + 1 if int(level) < 9 else 0
 
 
 def _text(node: Any) -> str:

@@ -98,11 +98,13 @@ def _block(element: Any, blocks: Blocks) -> None:
 
 
 def _items(element: Any, blocks: Blocks, depth: int) -> None:
+    ordered = element.get("rend") == "ol"
     for number, item in enumerate(element):
         nested = list(item.iterchildren("list"))
         for inner in nested:
             item.remove(inner)
-        blocks.item(_inline(item), depth=depth, first=depth == 0 and number == 0)
+        mark = f"{number + 1}." if ordered else ""
+        blocks.item(_inline(item), depth=depth, first=depth == 0 and number == 0, mark=mark)
         for inner in nested:
             _items(inner, blocks, depth + 1)
 
@@ -160,7 +162,7 @@ def whole(page: str, blocks: Blocks) -> None:
         else:
             blocks.add(text)
 
-    def item(node: Any, depth: int, first: bool) -> None:
+    def item(node: Any, depth: int, first: bool, mark: str) -> None:
         words, inner = [node.text or ""], list[Any]()
         for child in node:
             if isinstance(child.tag, str) and child.tag not in _HIDDEN:
@@ -170,13 +172,15 @@ def whole(page: str, blocks: Blocks) -> None:
                     words.append(("" if child.tag in _INLINE else "\n") + _shown(child))
             words.append(child.tail or "")
         lines = (" ".join(part.split()) for part in "".join(words).split("\n"))
-        blocks.item(" ".join(filter(None, lines)), depth=depth, first=first)
+        blocks.item(" ".join(filter(None, lines)), depth=depth, first=first, mark=mark)
         for child in inner:
             items(child, depth + 1)
 
     def items(node: Any, depth: int) -> None:
+        start = node.get("start", "1")
+        begin = int(start) if start.isdecimal() and len(start) < 7 else 1
         for number, child in enumerate(node.iterchildren("li")):
-            item(child, depth, depth == 0 and number == 0)
+            item(child, depth, depth == 0 and number == 0, f"{begin + number}." if node.tag == "ol" else "")
 
     def walk(node: Any) -> None:
         nonlocal level

@@ -42,7 +42,11 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         root = parse_xml(member(archive, "content.xml") or b"")
     except (etree.XMLSyntaxError, ValueError) as error:
         raise DocumentError(f"is no readable OpenDocument text: {brief(error)}", "open it and save it anew") from None
-    reader = _Reader(config.max_chars, _code_styles(root))
+    try:
+        styles = parse_xml(member(archive, "styles.xml") or b"<none/>")
+    except (etree.XMLSyntaxError, ValueError):
+        styles = parse_xml(b"<none/>")
+    reader = _Reader(config.max_chars, _code_styles(root), _numbered(root) | _numbered(styles))
     for body in root.iter(f"{_OFFICE}text"):
         reader.blocks_of(body)
     try:
@@ -54,9 +58,10 @@ def load(data: bytes, relative: str, config: Load) -> Source:
 
 
 class _Reader:
-    def __init__(self, most: int, code_styles: frozenset[str]) -> None:
+    def __init__(self, most: int, code_styles: frozenset[str], numbered: frozenset[tuple[str, int]]) -> None:
         self.blocks = Blocks()
         self._code_styles, self._code = code_styles, list[str]()
+        self._numbered = numbered
         self._most = most
         self._left = _SAME_CHARS
 
@@ -75,7 +80,7 @@ class _Reader:
             elif child.tag == f"{_TEXT}p":
                 self.blocks.add(_text(child).strip())
             elif child.tag == f"{_TEXT}list":
-                self._items(child, 0)
+                self._items(child, 0, "")
             elif child.tag == f"{_TABLE}table":
                 self._table(child)
             else:  # sections, indexes, frames
@@ -87,14 +92,16 @@ class _Reader:
         lines, self._code = self._code, []
         self.blocks.code("\n".join(lines))
 
-    def _items(self, parent: Any, depth: int) -> None:
-        first = depth == 0
-        for item in parent.iterchildren(f"{_TEXT}list-item", f"{_TEXT}list-header"):
+    def _items(self, parent: Any, depth: int, style: str) -> None:
+        first, style = depth == 0, parent.get(f"{_TEXT}style-name") or style
+        ordered = (style, depth + 1) in self._numbered
+        for count, item in enumerate(parent.iterchildren(f"{_TEXT}list-item", f"{_TEXT}list-header"), 1):
             words = [_text(p).strip() for p in item.iterchildren(f"{_TEXT}p", f"{_TEXT}h")]
-            self.blocks.item("\n".join(filter(None, words)), depth=depth, first=first)
+            mark = f"{count}." if ordered else ""
+            self.blocks.item("\n".join(filter(None, words)), depth=depth, first=first, mark=mark)
             first = False
             for inner in item.iterchildren(f"{_TEXT}list"):
-                self._items(inner, min(depth + 1, 20))
+                self._items(inner, min(depth + 1, 20), style)
 
     def _table(self, table: Any) -> None:
         rows = []
@@ -127,6 +134,15 @@ def _code_styles(root: Any) -> frozenset[str]:
     styles = root.iter(f"{_STYLE}style")
     derived = (s.get(f"{_STYLE}name") for s in styles if s.get(f"{_STYLE}parent-style-name") == _CODE)
     return frozenset({_CODE, *derived})
+
+
+def _numbered(root: Any) -> frozenset[tuple[str, int]]:
+    """The lists' styles and their levels, 1 the outermost, that count their items."""
+    return frozenset(
+        (style.get(f"{_STYLE}name", ""), _number(level.get(f"{_TEXT}level", "1")))
+        for style in root.iter(f"{_TEXT}list-style")
+        for level in style.iterchildren(f"{_TEXT}list-level-style-number")
+    )
 
 
 def _number(text: str) -> int:

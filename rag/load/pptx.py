@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rag.config import Load
 
 _NO_TITLE = {"powerpoint presentation", "presentation", "slide 1", ""}
+_A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
@@ -89,12 +90,27 @@ def _shape(shape: Any, blocks: Blocks) -> None:
     elif shape.has_text_frame:
         paragraphs = [p for p in shape.text_frame.paragraphs if p.text.strip()]
         listed = shape.is_placeholder and len(paragraphs) > 1
+        counts = dict[int, int]()
         for index, paragraph in enumerate(paragraphs):
+            mark = _mark(paragraph, counts)
             text = clean(paragraph.text.replace("\v", "\n"))
-            if listed or paragraph.level:
-                blocks.item(text, depth=paragraph.level, first=index == 0)
+            if listed or paragraph.level or mark:
+                blocks.item(text, depth=paragraph.level, first=index == 0, mark=mark)
             else:
                 blocks.add(text, gap="\n\n" if index == 0 else "\n")
+
+
+def _mark(paragraph: Any, counts: dict[int, int]) -> str:
+    """The number that is shown in front of it. `counts`, by level, go on while no shallower paragraph comes between."""
+    found = paragraph._p.find(f"{_A}pPr/{_A}buAutoNum")
+    for deeper in [level for level in counts if level > paragraph.level - (found is None)]:
+        del counts[deeper]
+    if found is None:
+        return ""
+    start = found.get("startAt", "1")
+    begin = int(start) if start.isdecimal() and len(start) < 7 else 1
+    counts[paragraph.level] = counts.get(paragraph.level, begin - 1) + 1
+    return f"{counts[paragraph.level]}."
 
 
 def _table(table: Any) -> list[list[str]]:

@@ -35,7 +35,7 @@ _WORDS = {
 # groups that hold no text of the page: tables of the file's own, fields' codes, pictures, head and foot lines
 _SILENT = frozenset(
     "colortbl listtable listoverridetable revtbl rsidtbl pict objdata fldinst xe tc tcn header headerl headerr headerf"  # noqa: SIM905 - three lines, not forty
-    " footer footerl footerr footerf ftnsep ftnsepc aftnsep aftnsepc pntext listtext pn pnseclvl annotation atnid"
+    " footer footerl footerr footerf ftnsep ftnsepc aftnsep aftnsepc pntext pn pnseclvl annotation atnid"
     " atnauthor bkmkstart bkmkend datafield filetbl private nonesttables upr template themedata".split()
 )
 _LOUD = frozenset({"ud", "shptxt", "shpinst", "nesttableprops"})  # text, though a `\*` stands before them
@@ -46,7 +46,8 @@ _CHARSETS = {
 }  # fmt: skip
 _PAGES = {"mac": "mac_roman", "pc": "cp437", "pca": "cp850"}
 _BULLETS = str.maketrans({"\uf0b7": "•", "\uf0a7": "▪", "\uf0d8": "•"})
-_TYPED = re.compile(r"[•◦▪–-]\t")  # a list's sign that is a part of the text, as pandoc writes it
+_MARK = 40  # characters of a mark
+_TYPED = re.compile(r"(?:[•◦▪–-]|(\(?\w{1,4}[.)]))\t")  # a list's sign that is a part of the text, as pandoc writes it
 _STEP = 360  # by which each level of such a list is indented
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 
@@ -55,7 +56,7 @@ _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 class _Group:
     """What a closing brace takes back."""
 
-    into: str = "page"  # page, note, fonts, styles, title, info or nowhere
+    into: str = "page"  # page, note, mark, fonts, styles, title, info or nowhere
     skip: int = 1  # stand-ins behind a \u
     font: int = -1
     hidden: bool = False
@@ -99,6 +100,7 @@ class _Reader:
         self._styles: dict[int, _Style] = {}
         self._shape = _Paragraph()
         self._words: list[str] = []
+        self._mark: list[str] = []  # what stands in front of a list's item, or of a heading
         self._notes: list[list[str]] = []
         self._bytes = bytearray()  # of a code page, not yet text
         self._pass = 0  # stand-ins that are left to pass over
@@ -161,6 +163,8 @@ class _Reader:
                 self._words.append(text)
             case "note":
                 self._notes[-1].append(text)
+            case "mark":
+                self._mark.append(text)
             case "title":
                 self.title.append(text)
             case "styles":
@@ -232,6 +236,8 @@ class _Reader:
                 self._group, self._defining = replace(group, into="styles"), 0
             case "info":
                 self._group = replace(group, into="info")
+            case "listtext" if group.into == "page":
+                self._mark, self._group = [], replace(group, into="mark")
             case "footnote" if group.into == "page":
                 self._notes.append([])
                 self._group = replace(group, into="note")
@@ -267,15 +273,19 @@ class _Reader:
         """The end of a paragraph."""
         text = clean("".join(self._words).translate(_BULLETS)).strip()
         self._words = []
+        mark, self._mark = clean("".join(self._mark).translate(_BULLETS)).strip(), []
+        if not any(map(str.isalnum, mark)) or len(mark) > _MARK:
+            mark = ""
         if text or not self._shape.in_table:
             self._end_table()
         level, listed, depth = self._level(), self._shape.listed, self._shape.depth
         if not listed and (typed := _TYPED.match(text)):
+            mark = mark or (typed[1] or "")
             text, listed, depth = text[typed.end() :], True, min(max(0, self._shape.indent // _STEP - 1), 8)
         if text and level:
-            self.blocks.heading(level, text)
+            self.blocks.heading(level, f"{mark} {text}")
         elif text and listed:
-            self.blocks.item(text, depth=depth, first=not self._in_list)
+            self.blocks.item(text, depth=depth, first=not self._in_list, mark=mark)
         else:
             self.blocks.add(text)
         self._in_list = bool(text) and listed and not level

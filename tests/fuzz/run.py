@@ -2,8 +2,9 @@
 
     python tests/fuzz/run.py --kind pdf --seconds 60 --seed 1
 
-Each kind of rag.load.KINDS whose seeds lie in data/documents, tests/files, in MADE or among the hostile files is taken. What ends in
-anything but a source or a plain reason (a killed worker, nonsense, the time limit) is kept in .fuzz/ and counted.
+Each kind of rag.load.KINDS whose seeds lie in data/documents, tests/files, in MADE or among the hostile files is taken.
+What ends in anything but a source or a plain reason (a killed worker, nonsense, the time limit) is kept in .fuzz/ and
+counted.
 """
 
 from __future__ import annotations

@@ -1,0 +1,108 @@
+"""The numbers that Word shows in front of paragraphs and keeps nowhere in their text: `4.2`, `(a)`, `iv.`
+
+ECMA-376 part 1, 17.9: a paragraph names a numbering and a level; the numbering an abstract one, which says how each
+level looks. Paragraphs of one abstract numbering count on, unless theirs begins anew (17.9.26).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+LEVELS = 9
+_PLACE = re.compile(r"%([1-9])")
+_MOST = 40  # characters of a mark
+_ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
+          (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
+
+
+def value(parent: Any, name: str) -> str:
+    """What the child of that name says; an empty text where there is none."""
+    found = None if parent is None else parent.find(f"{W}{name}")
+    return "" if found is None else found.get(f"{W}val", "")
+
+
+def number(text: str, most: int = 10**6) -> int:
+    return min(int(text), most) if text.isdecimal() and len(text) < 8 else 0
+
+
+@dataclass(frozen=True)
+class _Level:
+    form: str  # decimal, lowerLetter, bullet, none, ...
+    text: str  # %1 stands for the number of the outermost level
+    start: int
+
+
+class Numbers:
+    """The marks of one document, asked for in the order of its paragraphs."""
+
+    def __init__(self, document: Any) -> None:
+        self._levels: dict[str, dict[int, _Level]] = {}
+        self._abstract: dict[str, str] = {}
+        self._anew: dict[str, dict[int, int]] = {}
+        self._counts: dict[str, dict[int, int]] = {}
+        for root in _parts(document):
+            for abstract in root.iterchildren(f"{W}abstractNum"):
+                levels = {number(e.get(f"{W}ilvl", "")): _level(e) for e in abstract.iterchildren(f"{W}lvl")}
+                self._levels[abstract.get(f"{W}abstractNumId", "")] = levels
+            for one in root.iterchildren(f"{W}num"):
+                name = one.get(f"{W}numId", "")
+                self._abstract[name] = value(one, "abstractNumId")
+                starts = ((e.get(f"{W}ilvl", ""), value(e, "startOverride")) for e in one.iter(f"{W}lvlOverride"))
+                self._anew[name] = {number(level): number(start) for level, start in starts if start}
+
+    def mark(self, name: str, depth: int) -> str:
+        """In front of the next paragraph of numbering `name` on level `depth`, 0 the outermost; empty for a bullet."""
+        abstract = self._abstract.get(name, "")
+        levels = self._levels.get(abstract, {})
+        level = levels.get(depth)
+        if level is None or level.form in ("bullet", "none"):
+            return ""
+        counts = self._counts.setdefault(abstract, {})
+        for begun, start in self._anew.pop(name, {}).items():  # once, by its first paragraph
+            counts[begun] = start - 1
+        counts[depth] = counts.get(depth, level.start - 1) + 1
+        for deeper in [d for d in counts if d > depth]:
+            del counts[deeper]
+
+        def shown(place: re.Match[str]) -> str:
+            at = int(place[1]) - 1
+            outer = levels.get(at, level)
+            return _written(counts.get(at, outer.start), outer.form)
+
+        return _PLACE.sub(shown, level.text)[:_MOST].strip()
+
+
+def _parts(document: Any) -> Iterator[Any]:
+    from docx.oxml.parser import parse_xml
+
+    for relation in document.part.rels.values():
+        if not relation.is_external and relation.reltype.endswith("/numbering"):
+            yield parse_xml(relation.target_part.blob)
+
+
+def _level(element: Any) -> _Level:
+    start = value(element, "start")
+    return _Level(value(element, "numFmt") or "decimal", value(element, "lvlText"), number(start) if start else 1)
+
+
+def _written(count: int, form: str) -> str:
+    """
+    >>> [_written(n, f) for n, f in ((3, "decimal"), (4, "lowerRoman"), (28, "upperLetter"), (7, "decimalZero"))]
+    ['3', 'iv', 'BB', '07']
+    """
+    if form == "decimalZero":
+        return f"{count:02}"
+    if form.endswith("Letter") and 0 < count <= 26 * _MOST:
+        letters = chr(ord("a") + (count - 1) % 26) * (1 + (count - 1) // 26)
+    elif form.endswith("Roman") and 0 < count < 4000:
+        letters, left = "", count
+        for worth, sign in _ROMAN:
+            letters += sign * (left // worth)
+            left %= worth
+    else:
+        return str(count)
+    return letters.upper() if form.startswith("upper") else letters
