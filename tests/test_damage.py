@@ -5,6 +5,7 @@ The harness is in damage.py. Here a few of each kind of file; `make soak` goes t
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import random
@@ -29,7 +30,7 @@ from shell import METAL, RIVER, write
 
 from rag.build import Rag
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
-from rag.store import Catalog, copies, writer
+from rag.store import Catalog, catalog, copies, writer
 from rag.store.index import generation_folder
 from rag.store.vectors import _Collection
 
@@ -365,6 +366,109 @@ def test_folders_that_cannot_be_written_are_named_and_left_alone(open_to_all: Pa
         )
         assert ended.stdout.startswith("refused"), ended.stderr[-2000:]
     assert {p: p.read_bytes() for p in before} == before
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from fakes_embed import open_rag
+from rag.errors import StoreError
+docs, *indexes = map(Path, sys.argv[1:])
+for index in indexes:
+    with open_rag(docs, index) as rag:
+        for name, do in (
+            ("search", lambda: rag.search("copper")[0].source),
+            ("ask", lambda: bool(rag.ask("At what temperature does copper melt?").citations)),
+            ("status", lambda: rag.status()["generation"]),
+            ("doctor", lambda: [c for c in rag.doctor().checks if not c.ok]),
+            ("opened", lambda: sorted(type(v).__name__ for _, v in rag.reader._opened.values())),
+            ("sync", rag.sync), ("repair", rag.repair), ("compact", rag.compact),
+        ):
+            try:
+                print(index.name, name, do())
+            except StoreError as error:
+                print(index.name, name, "refused:", error.message)
+"""
+ALTER_ANYTHING = 1  # CAP_DAC_OVERRIDE: what lets root write what nobody may
+
+
+def without_the_rights_of_root() -> None:
+    """In a child, before it becomes the program: what it may not write by the modes of files it can't."""
+    if os.getuid() == 0:
+        ctypes.CDLL(None, use_errno=True).prctl(24, ALTER_ANYTHING, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def left_by_a_reader(index: Path, docs: Path, **files: str) -> None:
+    """One more generation, in the log: a reader that outlives the writer leaves it there."""
+    write(docs, **files)
+    with closing(sqlite3.connect(f"file:{index / 'catalog.sqlite3'}?mode=ro", uri=True)) as reader:
+        reader.execute("SELECT count(*) FROM files").fetchone()
+        with open_rag(docs, index) as rag:
+            rag.sync()
+    assert (index / "catalog.sqlite3-wal").stat().st_size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the modes of files, and what root is without its rights")
+def test_an_index_that_cannot_be_written_is_searched_and_looked_at(tmp_path: Path, docs: Path) -> None:
+    """Nothing is put beside the catalog, and what Chroma and tantivy write as they open goes into a copy. A log that
+    SQLite can't read there holds what was committed last: it isn't passed over."""
+    docs_before = write(tmp_path / "docs before", birds_md=RIVER)
+    closed, logged, lost = indexes = [tmp_path / name for name in ("closed", "logged", "lost")]
+    write(docs, birds_md=RIVER, metals_txt=METAL)
+    with open_rag(docs, closed) as rag:
+        rag.sync()
+    with open_rag(docs_before, logged) as rag:
+        rag.sync()
+    left_by_a_reader(logged, docs, metals_txt=METAL)
+    shutil.copytree(logged, lost)
+    (lost / "catalog.sqlite3-shm").unlink()
+    (temporary := tmp_path / "temporary").mkdir()
+    all_of_it = [path for index in indexes for path in (index, *index.rglob("*"))]
+    before = {path: path.read_bytes() for path in all_of_it if path.is_file()}
+    for path in all_of_it:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        modules = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+        ended = subprocess.run(
+            [sys.executable, "-c", LOOK, str(docs), *map(str, indexes)],
+            env={**os.environ, "PYTHONPATH": modules, "TMPDIR": str(temporary)}, preexec_fn=without_the_rights_of_root,
+            capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+    finally:
+        for path in all_of_it:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    told = ended.stdout.splitlines()
+    for index, generation in ((closed, 1), (logged, 2)):
+        name = index.name
+        assert told[:5] == [
+            f"{name} search metals.txt", f"{name} ask True", f"{name} status {generation}",
+            f"{name} doctor []", f"{name} opened ['Lexical', '_Collection', 'dict']",
+        ]  # fmt: skip
+        assert all(line.startswith(f"{name} ") and f"refused: {index}: can't be written" in line for line in told[5:8])
+        told = told[8:]
+    assert all("catalog.sqlite3-wal in it holds what" in line for line in told[:4]), told
+    assert not list(temporary.iterdir())
+    now = {path for index in indexes for path in index.rglob("*")}
+    assert now == set(all_of_it) - set(indexes)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_another_writes_into_a_folder_that_we_can_only_read_is_seen(
+    rag: Rag, docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that nobody was writing is read without locks: so whoever begins to is noticed."""
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    rag.close()
+    monkeypatch.setattr(catalog, "reading_mode", lambda file: catalog.STILL)
+    with open_rag(docs, index) as reading, open_rag(docs, index) as writing:
+        assert reading.search("copper")[0].source == "birds.md"
+        with pytest.raises(StoreError, match="was written while it was read"), reading.reader.catalog.snapshot():
+            write(docs, metals_txt=METAL)
+            writing.sync()
+        assert reading.search("copper")[0].source == "metals.txt"
+        assert len(reading.files()) == 2
 
 
 def test_the_catalog_is_read_where_nothing_may_be_written(tmp_path: Path) -> None:

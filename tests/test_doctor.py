@@ -197,7 +197,7 @@ def test_half_of_a_sync_is_never_published_by_mending(synced: Rag, docs: Path, i
 def test_a_disk_without_room_for_the_copy_isnt_damage(synced: Rag, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
-    def full(*args: object) -> None:
+    def full(*args: object, **more: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copytree", full)

@@ -6,6 +6,7 @@ generation, which needs as much free disk for a moment.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -23,9 +24,10 @@ from rag.batched import batched
 from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError, brief
 from rag.store.analyze import Analyzer
-from rag.store.catalog import Catalog
+from rag.store.catalog import Catalog, reading_mode
 from rag.store.copies import is_good
 from rag.store.damage import REPAIR, copies, newest_copy, ways_out
+from rag.store.files import copy_to_change
 from rag.store.index import PART, SPACES, chroma_folder, differences, generation_folder, served_name
 from rag.store.lexical import Lexical
 from rag.store.seal import is_whole
@@ -94,7 +96,8 @@ def _guarded(name: str, look: Callable[[], Iterator[Check]], hint: str = REBUILD
 def integrity(file: Path) -> Check:
     """SQLite's own check of every page."""
     try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as database:
+        uri = f"{file.resolve().as_uri()}?{reading_mode(file)}"
+        with closing(sqlite3.connect(uri, uri=True, timeout=10)) as database:
             said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
     except sqlite3.DatabaseError as error:
         said = [str(error)]
@@ -166,7 +169,7 @@ def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store, space: Sp
             if not is_whole(here, f"{kept.name}/"):
                 yield Check(name, False, "a file is missing, cut short or altered: exact search answers", REBUILD)
                 return
-            shutil.copytree(kept, Path(copy) / kept.name)
+            copy_to_change(kept, Path(copy) / kept.name)
             index = open_embedded(Path(copy) / kept.name, dimension, store, space=space)
         with closing(index):
             yield _same(name, index.ids(), ids, "vectors", extra=store.kind == "chroma-server" and space is None)
@@ -190,7 +193,7 @@ def _lexical(here: Path, catalog: Catalog, ids: list[int]) -> Iterator[Check]:
         return
     analyzer = Analyzer(catalog.meta("analyzer").partition(":")[2])
     with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
-        shutil.copytree(here / "lexical", Path(copy) / "lexical")
+        copy_to_change(here / "lexical", Path(copy) / "lexical")
         index = Lexical(Path(copy) / "lexical", analyzer)
         yield _same("lexical index", index.ids(), ids)
         sample, lost, asked = _sample(ids), 0, 0
@@ -237,6 +240,8 @@ def _copy(folder: Path, generation: int, store: Store) -> Check:
 
 
 def _disk(folder: Path, store: Store) -> Check:
+    if not os.access(folder, os.W_OK):
+        return Check("free disk", True, "the index can't be written here: it can be searched, a sync is refused")
     free = shutil.disk_usage(folder).free // 2**20
     hint = "make room, move the index (store.path), or lower store.min_free_mb"
     return Check("free disk", free >= store.min_free_mb, f"{free:,} MB; a sync wants {store.min_free_mb:,}", hint)
