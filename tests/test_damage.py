@@ -88,6 +88,48 @@ def test_a_flipped_byte_of_the_catalog_is_never_served(whole: Damage) -> None:
     assert refused >= 2
 
 
+@pytest.mark.parametrize("table", ["chunks", "contents"])
+def test_a_row_that_only_its_own_page_lost_is_missed(rag: Rag, docs: Path, index: Path, table: str) -> None:
+    """Its number is still found by an index of the catalog and by what is derived: a hit without it would be one less,
+    and the next best in its place."""
+    write(docs, birds_md=RIVER, metals_txt=METAL)
+    rag.sync()
+    (found,) = rag.search("copper", k=1)  # the census was taken before
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        where = "key = ?" if table == "chunks" else "id = (SELECT content_id FROM chunks WHERE key = ?)"
+        assert database.execute(f"DELETE FROM {table} WHERE {where}", (found.chunk_id,)).rowcount == 1
+    with pytest.raises(IndexDamaged, match="are missing, one"):
+        rag.search("copper", k=1)
+
+
+def test_a_name_in_the_catalog_that_is_no_text_any_more(rag: Rag, docs: Path, index: Path) -> None:
+    """Of a table or index: SQLite then says so in bytes that Python can't decode."""
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    rag.close()
+    for file in (index / "catalog.sqlite3", copies.newest_copy(index)):
+        assert file is not None
+        data = file.read_bytes()
+        assert b"ON files(path)" in data
+        file.write_bytes(data.replace(b"files_path", b"files_pa\xf4h").replace(b"ON files(path)", b"ON files(pfth)"))
+        with open_rag(docs, index) as other:
+            assert "decode byte 0xf4" in other.doctor().checks[0].told
+            with pytest.raises(IndexDamaged, match="can't be read"):
+                other.search("heron")
+    with open_rag(docs, index) as other, pytest.raises(IndexDamaged, match="damaged, too"):
+        other.repair(from_copy=True)
+
+
+@pytest.mark.parametrize("name", ["writer.lock", "writer.json"])
+def test_a_folder_in_the_place_of_the_lock_stops_nobody(rag: Rag, docs: Path, index: Path, name: str) -> None:
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    (index / name).unlink(missing_ok=True)
+    (index / name).mkdir()
+    assert rag.sync().embedded == 0
+    assert is_healthy(rag)
+
+
 @pytest.mark.parametrize("what", [b"", b"\0" * 8192, b"not a database" * 500, "folder", None])
 def test_a_catalog_that_is_none_is_refused_by_every_door(
     rag: Rag, docs: Path, index: Path, what: bytes | str | None

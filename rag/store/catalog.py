@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -152,6 +152,8 @@ class MediaRow:
     id: int = 0
     content_id: int = 0
 
+
+Row = TypeVar("Row", ContentRow, ChunkRow, MediaRow)
 
 STILL = "immutable=1"  # SQLite then neither locks the file nor looks for its log
 
@@ -474,8 +476,8 @@ class Catalog:
             return [r[0] for r in self._db.execute(query, {"g": generation, "space": space})]
 
     def media(self, ids: Sequence[int]) -> dict[int, MediaRow]:
-        """By id; ids that are gone are left out."""
-        return self._media("id", ids)
+        """By id. Raises IndexDamaged when one isn't there."""
+        return self._complete("media", ids, self._media("id", ids))
 
     def media_of(self, content_ids: Iterable[int]) -> dict[int, MediaRow]:
         """By id, of these contents."""
@@ -597,19 +599,22 @@ class Catalog:
     def chunk_texts(self, chunk_ids: Sequence[int]) -> list[str]:
         """Text with its prefix, as the lexical index takes it, in the order given."""
         rows = self.chunks(chunk_ids)
-        if len(rows) < len(set(chunk_ids)):
-            raise self._altered("chunks are missing, one")
         return [rows[i].chunk.embedded_text for i in chunk_ids]
 
     def chunks(self, chunk_ids: Sequence[int]) -> dict[int, ChunkRow]:
-        """By id; ids that are gone are left out."""
+        """By id. Raises IndexDamaged when one isn't there: an id is found by other pages than its row lies on."""
         result: dict[int, ChunkRow] = {}
         with self._reading():
             for page in batched(chunk_ids, PAGE):
                 marks = ",".join("?" * len(page))
                 for row in self._db.execute(f"SELECT {_CHUNK} FROM chunks WHERE id IN ({marks})", page):
                     result[row[0]] = self._chunk_row(row)
-        return result
+        return self._complete("chunks", chunk_ids, result)
+
+    def _complete(self, table: str, ids: Iterable[int], found: dict[int, Row]) -> dict[int, Row]:
+        if len(found) < len(set(ids)):
+            raise self._altered(f"{table} are missing, one")
+        return found
 
     def chunks_of(self, content_id: int) -> list[ChunkRow]:
         """In reading order."""
@@ -630,7 +635,7 @@ class Catalog:
         return row[0] if row else None
 
     def contents(self, content_ids: Iterable[int], generation: int) -> dict[int, ContentRow]:
-        """Those that `generation` sees, with the paths of the files that hold them."""
+        """Of these contents those that `generation` sees, with the paths of the files that hold them."""
         result: dict[int, ContentRow] = {}
         with self._reading():
             for page in batched(sorted(set(content_ids)), PAGE):
@@ -647,6 +652,11 @@ class Catalog:
                     paths = (*(before.paths if before else ()), path)
                     result[content_id] = ContentRow(content_id, paths, kind, title, scanned)
         return result
+
+    def contents_seen(self, content_ids: Iterable[int], generation: int) -> dict[int, ContentRow]:
+        """The same of contents that `generation` is known to see. Raises IndexDamaged when one isn't there."""
+        wanted = set(content_ids)
+        return self._complete("texts", wanted, self.contents(wanted, generation))
 
     def content_chunks(self, content_ids: Iterable[int]) -> list[tuple[int, int, int | None]]:
         """(chunk id, content id, page) of all chunks of these contents."""

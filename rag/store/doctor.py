@@ -99,8 +99,8 @@ def integrity(file: Path) -> Check:
         uri = f"{file.resolve().as_uri()}?{reading_mode(file)}"
         with closing(sqlite3.connect(uri, uri=True, timeout=10)) as database:
             said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
-    except sqlite3.DatabaseError as error:
-        said = [str(error)]
+    except (sqlite3.DatabaseError, ValueError) as error:  # ValueError: its words aren't UTF-8, where a name was hit
+        said = [brief(error)]
     whole = said == ["ok"]
     return Check("catalog", whole, "every page is whole" if whole else "; ".join(said), ways_out(file))
 
@@ -109,7 +109,7 @@ def _contents(catalog: Catalog, generation: int) -> Iterator[Check]:
     """Each chunk stands in its text where it says, and what is odd in the texts."""
     wrong, odd = [], Counter[str]()
     chunks = 0
-    for number, content in catalog.contents(catalog.chunk_counts(generation), generation).items():
+    for number, content in catalog.contents_seen(catalog.chunk_counts(generation), generation).items():
         path = content.paths[0]
         source = catalog.source(number, path)
         rows = catalog.chunks_of(number)

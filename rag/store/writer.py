@@ -95,6 +95,9 @@ class IndexWriter:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise self._unwritable(error) from None
+        for name in ("writer.lock", "writer.json"):  # a folder in a file's place: nobody can hold that
+            with contextlib.suppress(OSError):
+                (self.folder / name).rmdir()
         lock = FileLock(self.folder / "writer.lock")
         try:
             lock.acquire(timeout=0)
