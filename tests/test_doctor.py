@@ -55,7 +55,7 @@ def test_a_healthy_index_is_told_to_be_so_and_isnt_touched(synced: Rag, index: P
     assert {"catalog", "chunks", "vectors", "dense index", "dense recall", "lexical index", "lexical recall"} <= set(
         told
     )
-    assert told["hidden characters"] == "zero-width, direction or tag signs in hidden.txt (3)"
+    assert told["hidden characters"] == "signs that can't be seen or read in hidden.txt (3)"
     assert {p: p.read_bytes() for p in before} == before
     assert index_state(index)
 

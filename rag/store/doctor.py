@@ -7,6 +7,7 @@ generation, which needs as much free disk for a moment.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -108,6 +109,7 @@ def integrity(file: Path) -> Check:
 def _contents(catalog: Catalog, generation: int) -> Iterator[Check]:
     """Each chunk stands in its text where it says, and what is odd in the texts."""
     wrong, odd = [], Counter[str]()
+    unshown = {name: Counter[str]() for name in _UNSHOWN}
     chunks = 0
     for number, content in catalog.contents_seen(catalog.chunk_counts(generation), generation).items():
         path = content.paths[0]
@@ -116,19 +118,58 @@ def _contents(catalog: Catalog, generation: int) -> Iterator[Check]:
         chunks += len(rows)
         if any(row.chunk.span.cut(source.text) != row.chunk.text for row in rows):
             wrong.append(path)
-        if count := sum(map(_is_hidden, source.text)):
+        if count := hidden_signs(source.text):
             odd[path] = count
+        for name, counts in unshown.items():
+            if count := int(source.metadata.get(name, 0)):
+                counts[path] = count
     told = f"{chunks:,} stand where they say" if not wrong else f"not the text of {_some(wrong)}"
     yield Check("chunks", not wrong, told, "`rag sync --reindex` reads the files anew")
     if odd:
-        files = _some([f"{path} ({count})" for path, count in odd.most_common()])
-        yield Check("hidden characters", True, f"zero-width, direction or tag signs in {files}")
+        yield Check("hidden characters", True, f"signs that can't be seen or read in {_counted(odd)}")
+    told = "; ".join(f"{_UNSHOWN[name]} {_counted(counts)}" for name, counts in unshown.items() if counts)
+    if told:
+        yield Check("hidden text", True, told)
 
 
-def _is_hidden(c: str) -> bool:
-    """Signs that a reader doesn't see but a model does. The joiners of Persian and emoji and soft hyphens aren't
-    counted."""
-    return c > "\u00ad" and unicodedata.category(c) in {"Cf", "Co"} and c not in "\u200c\u200d"
+_UNSHOWN = {  # what loaders count, in `Source.metadata`
+    "hidden": "characters that the document doesn't show, in",
+    "over_scan": "characters laid invisibly over a scanned page, as OCR does, in",
+}
+
+
+def _counted(counts: Counter[str]) -> str:
+    return _some([f"{path} ({count:,})" for path, count in counts.most_common()])
+
+
+# Unicode's property Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 17.0) without the soft hyphen and the
+# joiners of Persian and emoji; other format characters; the two blanks that are no spaces; private use; what stands for
+# a sign that was lost.
+_UNSEEN = re.compile(
+    "[\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\u2800\U0001d159\ue000-\uf8ff\U000f0000-\U0010ffff\ufffd]"
+)
+
+
+def hidden_signs(text: str) -> int:
+    """How many signs a reader doesn't see but a model does, or whose meaning nobody knows. A selector of the form of
+    the emoji, symbol or ideograph before it isn't counted."""
+    return sum(not _selects(found[0], text, found.start()) for found in _UNSEEN.finditer(text))
+
+
+def _selects(c: str, text: str, at: int) -> bool:
+    before = text[at - 1] if at else ""
+    if "\ufe00" <= c <= "\ufe0f":
+        keycap = before in set("#*0123456789") and text[at + 1 : at + 2] == "\u20e3"
+        return bool(before) and (
+            keycap or before in "\u203c\u2049" or unicodedata.category(before) in ("So", "Sm") or _han(before)
+        )
+    return "\U000e0100" <= c <= "\U000e01ef" and _han(before)
+
+
+def _han(c: str) -> bool:
+    return unicodedata.name(c, "").startswith("CJK ") if c else False
 
 
 def _sums(catalog: Catalog) -> Check:
