@@ -120,6 +120,18 @@ def test_a_name_in_the_catalog_that_is_no_text_any_more(rag: Rag, docs: Path, in
         other.repair(from_copy=True)
 
 
+@pytest.mark.parametrize("key", ["embedding", "splitting", "analyzer"])
+def test_an_index_that_lost_what_it_was_made_with_is_damaged(rag: Rag, docs: Path, index: Path, key: str) -> None:
+    """A flipped bit of the name that it is kept under is enough."""
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        assert database.execute("UPDATE meta SET key = 'x' || key WHERE key = ?", (key,)).rowcount == 1
+    with pytest.raises(IndexDamaged, match=f"doesn't say its {key}"):
+        rag.status() if key == "splitting" else rag.search("heron")
+    assert not is_healthy(rag) or key == "splitting"
+
+
 @pytest.mark.parametrize("name", ["writer.lock", "writer.json"])
 def test_a_folder_in_the_place_of_the_lock_stops_nobody(rag: Rag, docs: Path, index: Path, name: str) -> None:
     write(docs, birds_md=RIVER)

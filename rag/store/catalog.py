@@ -337,6 +337,12 @@ class Catalog:
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
             return json.loads(row[0]) if row else default
 
+    def made(self, key: str) -> Any:
+        """As `meta`, of what every published generation has. Raises IndexDamaged where it isn't there."""
+        if (found := self.meta(key)) is None:
+            raise damaged(self.file, f"it doesn't say its {key}")
+        return found
+
     def set_meta(self, **values: Any) -> None:
         with self.transaction():
             rows = [(k, json.dumps(v)) for k, v in values.items()]

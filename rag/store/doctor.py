@@ -61,7 +61,7 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
         if not generation:
             raise IndexMissing(f"the index at {folder} was never finished", "run `rag sync`")
         ids = catalog.chunk_ids(generation)
-        changed = differences(catalog.meta("embedding"), fingerprint)
+        changed = differences(catalog.made("embedding"), fingerprint)
         told = f"made with another embedding: {changed}" if changed else str(fingerprint["model"])
         checks.append(Check("embedding", not changed, told, "`rag sync --reindex`, or restore the setting"))
         checks += _guarded("chunks", lambda: _contents(catalog, generation), ANEW)
@@ -198,7 +198,7 @@ def _vectors(catalog: Catalog, ids: Sequence[int]) -> Check:
 def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store, space: Space | None = None) -> Iterator[Check]:
     """The vectors of the texts, or of a space, in Chroma as in the catalog."""
     name, recall = ("dense index", "dense recall") if space is None else (space, f"{space} recall")
-    dimension = int(catalog.meta(space or "embedding")["dimension"])
+    dimension = int(catalog.made(space or "embedding")["dimension"])
     with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
         if store.kind == "chroma-server":
             served = served_name(catalog, space)
@@ -232,7 +232,7 @@ def _lexical(here: Path, catalog: Catalog, ids: list[int]) -> Iterator[Check]:
     if not is_whole(here, "lexical/"):
         yield Check("lexical index", False, "a file is missing, cut short or altered: memory answers", REBUILD)
         return
-    analyzer = Analyzer(catalog.meta("analyzer").partition(":")[2])
+    analyzer = Analyzer(catalog.made("analyzer").partition(":")[2])
     with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
         copy_to_change(here / "lexical", Path(copy) / "lexical")
         index = Lexical(Path(copy) / "lexical", analyzer)

@@ -54,7 +54,7 @@ class IndexReader:
             if self.catalog.generation == 0:
                 raise IndexMissing(f"the index at {folder} was never finished", "run `rag sync`")
             if fingerprint is not None:
-                compare_fingerprint(self.catalog.meta("embedding"), fingerprint, folder)
+                compare_fingerprint(self.catalog.made("embedding"), fingerprint, folder)
             self._count(self.catalog.generation)
         except BaseException:
             self.catalog.close()
@@ -186,7 +186,7 @@ class IndexReader:
         return held[1].analyzer if held else self._stored_analyzer()
 
     def _stored_analyzer(self) -> Analyzer:
-        return Analyzer(self.catalog.meta("analyzer").partition(":")[2])
+        return Analyzer(self.catalog.made("analyzer").partition(":")[2])
 
     def _lexical(self, generation: int) -> Lexical:
         try:
@@ -197,7 +197,7 @@ class IndexReader:
         return found
 
     def _open_vectors(self, generation: int, space: Space | None) -> VectorIndex:
-        dimension = int(self.catalog.meta(space or "embedding")["dimension"])
+        dimension = int(self.catalog.made(space or "embedding")["dimension"])
         if self._served:
             name = served_name(self.catalog, space)
             index = open_server(name, dimension, self.store) if name else None
@@ -243,7 +243,7 @@ class IndexReader:
             held = self._opened.get(name)
             if held is None or held[0] != generation:
                 if self._fingerprint is not None:  # another process may have re-indexed with another model
-                    compare_fingerprint(self.catalog.meta("embedding"), self._fingerprint, self.folder)
+                    compare_fingerprint(self.catalog.made("embedding"), self._fingerprint, self.folder)
                 self._count(generation)
                 made = make(generation)
                 self._drop(name)
