@@ -125,7 +125,8 @@ class Damage:
         with open_rag(self.docs, self.index, embedder) as rag:
             outcome = self.mend(rag, refused, healthy)
             assert is_healthy(rag), rag.doctor()
-            assert found_by(rag) == self.truth
+            assert untied(found_by(rag)) == untied(self.truth)
+            assert outcome == "made anew" or found_by(rag) == self.truth
             assert rag.sync().embedded == 0
         assert index_state(self.index) == self.state
         if outcome in ("harmless", "mended", "copied back"):
@@ -143,6 +144,7 @@ class Damage:
         except IndexDamaged as error:
             if "are marked" in error.message:
                 rag.sync()
+                rag.repair()  # until then BM25 counts the row before, too, as after any edit
                 return "made anew"
             if "--from-copy" not in error.hint:
                 raise
@@ -157,6 +159,13 @@ def found_by(rag: Rag) -> list[Any] | None:
         return [[(p.source, p.span, p.text, round(p.score, 4)) for p in rag.search(question)] for question in QUESTIONS]
     except StoreError as error:
         return None if error.hint else [error]
+
+
+def untied(answers: list[Any] | None) -> list[Any]:
+    """Without the order of equal scores, which is that of the rows' numbers: a text that was read anew has another, and
+    may be among the last or not."""
+    found = answers or []
+    return [([hit[-1] for hit in hits], {hit for hit in hits if hit[-1] > hits[-1][-1]}) for hits in found]
 
 
 def is_healthy(rag: Rag) -> bool:

@@ -5,6 +5,7 @@ The harness is in damage.py. Here a few of each kind of file; `make soak` goes t
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import random
@@ -29,7 +30,7 @@ from shell import METAL, RIVER, write
 
 from rag.build import Rag
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
-from rag.store import Catalog, copies, writer
+from rag.store import Catalog, catalog, copies, writer
 from rag.store.index import generation_folder
 from rag.store.vectors import _Collection
 
@@ -85,6 +86,60 @@ def test_a_flipped_byte_of_the_catalog_is_never_served(whole: Damage) -> None:
                     if not error.hint:
                         raise
     assert refused >= 2
+
+
+@pytest.mark.parametrize("table", ["chunks", "contents"])
+def test_a_row_that_only_its_own_page_lost_is_missed(rag: Rag, docs: Path, index: Path, table: str) -> None:
+    """Its number is still found by an index of the catalog and by what is derived: a hit without it would be one less,
+    and the next best in its place."""
+    write(docs, birds_md=RIVER, metals_txt=METAL)
+    rag.sync()
+    (found,) = rag.search("copper", k=1)  # the census was taken before
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        where = "key = ?" if table == "chunks" else "id = (SELECT content_id FROM chunks WHERE key = ?)"
+        assert database.execute(f"DELETE FROM {table} WHERE {where}", (found.chunk_id,)).rowcount == 1
+    with pytest.raises(IndexDamaged, match="are missing, one"):
+        rag.search("copper", k=1)
+
+
+def test_a_name_in_the_catalog_that_is_no_text_any_more(rag: Rag, docs: Path, index: Path) -> None:
+    """Of a table or index: SQLite then says so in bytes that Python can't decode."""
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    rag.close()
+    for file in (index / "catalog.sqlite3", copies.newest_copy(index)):
+        assert file is not None
+        data = file.read_bytes()
+        assert b"ON files(path)" in data
+        file.write_bytes(data.replace(b"files_path", b"files_pa\xf4h").replace(b"ON files(path)", b"ON files(pfth)"))
+        with open_rag(docs, index) as other:
+            assert "decode byte 0xf4" in other.doctor().checks[0].told
+            with pytest.raises(IndexDamaged, match="can't be read"):
+                other.search("heron")
+    with open_rag(docs, index) as other, pytest.raises(IndexDamaged, match="damaged, too"):
+        other.repair(from_copy=True)
+
+
+@pytest.mark.parametrize("key", ["embedding", "splitting", "analyzer"])
+def test_an_index_that_lost_what_it_was_made_with_is_damaged(rag: Rag, docs: Path, index: Path, key: str) -> None:
+    """A flipped bit of the name that it is kept under is enough."""
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        assert database.execute("UPDATE meta SET key = 'x' || key WHERE key = ?", (key,)).rowcount == 1
+    with pytest.raises(IndexDamaged, match=f"doesn't say its {key}"):
+        rag.status() if key == "splitting" else rag.search("heron")
+    assert not is_healthy(rag) or key == "splitting"
+
+
+@pytest.mark.parametrize("name", ["writer.lock", "writer.json"])
+def test_a_folder_in_the_place_of_the_lock_stops_nobody(rag: Rag, docs: Path, index: Path, name: str) -> None:
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    (index / name).unlink(missing_ok=True)
+    (index / name).mkdir()
+    assert rag.sync().embedded == 0
+    assert is_healthy(rag)
 
 
 @pytest.mark.parametrize("what", [b"", b"\0" * 8192, b"not a database" * 500, "folder", None])
@@ -365,6 +420,109 @@ def test_folders_that_cannot_be_written_are_named_and_left_alone(open_to_all: Pa
         )
         assert ended.stdout.startswith("refused"), ended.stderr[-2000:]
     assert {p: p.read_bytes() for p in before} == before
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from fakes_embed import open_rag
+from rag.errors import StoreError
+docs, *indexes = map(Path, sys.argv[1:])
+for index in indexes:
+    with open_rag(docs, index) as rag:
+        for name, do in (
+            ("search", lambda: rag.search("copper")[0].source),
+            ("ask", lambda: bool(rag.ask("At what temperature does copper melt?").citations)),
+            ("status", lambda: rag.status()["generation"]),
+            ("doctor", lambda: [c for c in rag.doctor().checks if not c.ok]),
+            ("opened", lambda: sorted(type(v).__name__ for _, v in rag.reader._opened.values())),
+            ("sync", rag.sync), ("repair", rag.repair), ("compact", rag.compact),
+        ):
+            try:
+                print(index.name, name, do())
+            except StoreError as error:
+                print(index.name, name, "refused:", error.message)
+"""
+ALTER_ANYTHING = 1  # CAP_DAC_OVERRIDE: what lets root write what nobody may
+
+
+def without_the_rights_of_root() -> None:
+    """In a child, before it becomes the program: what it may not write by the modes of files it can't."""
+    if os.getuid() == 0:
+        ctypes.CDLL(None, use_errno=True).prctl(24, ALTER_ANYTHING, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def left_by_a_reader(index: Path, docs: Path, **files: str) -> None:
+    """One more generation, in the log: a reader that outlives the writer leaves it there."""
+    write(docs, **files)
+    with closing(sqlite3.connect(f"file:{index / 'catalog.sqlite3'}?mode=ro", uri=True)) as reader:
+        reader.execute("SELECT count(*) FROM files").fetchone()
+        with open_rag(docs, index) as rag:
+            rag.sync()
+    assert (index / "catalog.sqlite3-wal").stat().st_size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the modes of files, and what root is without its rights")
+def test_an_index_that_cannot_be_written_is_searched_and_looked_at(tmp_path: Path, docs: Path) -> None:
+    """Nothing is put beside the catalog, and what Chroma and tantivy write as they open goes into a copy. A log that
+    SQLite can't read there holds what was committed last: it isn't passed over."""
+    docs_before = write(tmp_path / "docs before", birds_md=RIVER)
+    closed, logged, lost = indexes = [tmp_path / name for name in ("closed", "logged", "lost")]
+    write(docs, birds_md=RIVER, metals_txt=METAL)
+    with open_rag(docs, closed) as rag:
+        rag.sync()
+    with open_rag(docs_before, logged) as rag:
+        rag.sync()
+    left_by_a_reader(logged, docs, metals_txt=METAL)
+    shutil.copytree(logged, lost)
+    (lost / "catalog.sqlite3-shm").unlink()
+    (temporary := tmp_path / "temporary").mkdir()
+    all_of_it = [path for index in indexes for path in (index, *index.rglob("*"))]
+    before = {path: path.read_bytes() for path in all_of_it if path.is_file()}
+    for path in all_of_it:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        modules = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+        ended = subprocess.run(
+            [sys.executable, "-c", LOOK, str(docs), *map(str, indexes)],
+            env={**os.environ, "PYTHONPATH": modules, "TMPDIR": str(temporary)}, preexec_fn=without_the_rights_of_root,
+            capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+    finally:
+        for path in all_of_it:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    told = ended.stdout.splitlines()
+    for index, generation in ((closed, 1), (logged, 2)):
+        name = index.name
+        assert told[:5] == [
+            f"{name} search metals.txt", f"{name} ask True", f"{name} status {generation}",
+            f"{name} doctor []", f"{name} opened ['Lexical', '_Collection', 'dict']",
+        ]  # fmt: skip
+        assert all(line.startswith(f"{name} ") and f"refused: {index}: can't be written" in line for line in told[5:8])
+        told = told[8:]
+    assert all("catalog.sqlite3-wal in it holds what" in line for line in told[:4]), told
+    assert not list(temporary.iterdir())
+    now = {path for index in indexes for path in index.rglob("*")}
+    assert now == set(all_of_it) - set(indexes)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_another_writes_into_a_folder_that_we_can_only_read_is_seen(
+    rag: Rag, docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that nobody was writing is read without locks: so whoever begins to is noticed."""
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    rag.close()
+    monkeypatch.setattr(catalog, "reading_mode", lambda file: catalog.STILL)
+    with open_rag(docs, index) as reading, open_rag(docs, index) as writing:
+        assert reading.search("copper")[0].source == "birds.md"
+        with pytest.raises(StoreError, match="was written while it was read"), reading.reader.catalog.snapshot():
+            write(docs, metals_txt=METAL)
+            writing.sync()
+        assert reading.search("copper")[0].source == "metals.txt"
+        assert len(reading.files()) == 2
 
 
 def test_the_catalog_is_read_where_nothing_may_be_written(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from shell import METAL, RIVER, write
 from rag.build import Rag
 from rag.errors import IndexDamaged, IndexMissing, StoreError
 from rag.store import IndexWriter
+from rag.store.analyze import Analyzer
 from rag.store.index import generation_folder
+from rag.store.lexical import Lexical
 from rag.store.seal import seal
 from rag.types import Health, Outcome
 
@@ -55,7 +59,7 @@ def test_a_healthy_index_is_told_to_be_so_and_isnt_touched(synced: Rag, index: P
     assert {"catalog", "chunks", "vectors", "dense index", "dense recall", "lexical index", "lexical recall"} <= set(
         told
     )
-    assert told["hidden characters"] == "zero-width, direction or tag signs in hidden.txt (3)"
+    assert told["hidden characters"] == "signs that can't be seen or read in hidden.txt (3)"
     assert {p: p.read_bytes() for p in before} == before
     assert index_state(index)
 
@@ -99,6 +103,52 @@ def test_a_chunk_that_chroma_lost_is_noticed(synced: Rag, index: Path) -> None:
         chroma.remove(chroma.ids()[:1])
     seal(here)
     assert found(synced.doctor())["dense index"] == "1 missing, 0 too many"
+
+
+NOT_FOUND = "ASKED chunks looked for by their words: 1 not found"
+
+
+def test_a_vector_that_chroma_holds_wrongly_is_noticed(synced: Rag, index: Path) -> None:
+    """All ids are there, and each file is what its seal says."""
+    from rag.store.vectors import open_embedded
+
+    here = generation_folder(index, synced.generation)
+    with closing(open_embedded(here / "chroma", synced.embedder.dimension, synced.config.store)) as chroma:
+        ids = chroma.ids()
+        chroma.add(ids[:1], -np.eye(1, synced.embedder.dimension, dtype=np.float32))
+    seal(here)
+    told = found(synced.doctor())
+    assert told == {"dense recall": f"{len(ids)} of {len(ids)} vectors looked for by themselves: 1 not found"}
+
+
+@pytest.mark.parametrize(
+    ("gone", "more", "told"),
+    [
+        (1, [], {"lexical index": "1 missing, 0 too many", "lexical recall": NOT_FOUND}),
+        (0, [(999, "words")], {"lexical index": "0 missing, 1 too many"}),
+        (1, [(1, "other terms")], {"lexical recall": NOT_FOUND}),
+    ],
+    ids=["a chunk lost", "a chunk too many", "a chunk with other terms"],
+)
+def test_a_lexical_index_that_is_whole_and_wrong_is_noticed(
+    synced: Rag, index: Path, gone: int, more: list[tuple[int, str]], told: dict[str, str]
+) -> None:
+    here = generation_folder(index, synced.generation)
+    lexical = Lexical(here / "lexical", Analyzer(synced.config.store.stemmer))
+    ids = lexical.ids()
+    assert ids[0] == 1
+    lexical.change(ids[:gone], more)
+    del lexical
+    seal(here)
+    asked = f"{len(ids)} of {len(ids)}"
+    assert found(synced.doctor()) == {name: text.replace("ASKED", asked) for name, text in told.items()}
+
+
+def test_too_little_free_disk_is_told(synced: Rag, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = (synced.config.store.min_free_mb - 1) * 2**20
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    told = found(synced.doctor())
+    assert told == {"free disk": f"{free // 2**20:,} MB; a sync wants {synced.config.store.min_free_mb:,}"}
 
 
 @pytest.mark.parametrize(
@@ -195,9 +245,7 @@ def test_half_of_a_sync_is_never_published_by_mending(synced: Rag, docs: Path, i
 
 
 def test_a_disk_without_room_for_the_copy_isnt_damage(synced: Rag, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
-    def full(*args: object) -> None:
+    def full(*args: object, **more: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copytree", full)
@@ -275,9 +323,6 @@ def test_a_reader_that_holds_what_was_deleted_is_named(rag: Rag, docs: Path, ind
 
 
 def test_compacting_wants_room(rag: Rag, docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-    from types import SimpleNamespace
-
     write(docs, birds_md=RIVER)
     rag.sync()
     room = rag.config.store.min_free_mb * 2**20 + 10

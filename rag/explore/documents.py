@@ -40,7 +40,7 @@ def document_vector(chunks: ArrayLike) -> Floats:
 def documents(catalog: Catalog) -> Documents:
     """Every document of the published index, sorted by path. No model runs. Raises QueryError when there is none."""
     with catalog.snapshot() as generation:
-        contents = catalog.contents(catalog.chunk_counts(generation), generation)
+        contents = catalog.contents_seen(catalog.chunk_counts(generation), generation)
         known = sorted(contents.values(), key=lambda c: c.paths)
         rows = catalog.content_chunks(contents)
         if not rows:

@@ -83,7 +83,7 @@ def excerpt(text: str) -> str:
 def catalog_points(catalog: Catalog, of: Of) -> Points:
     """The documents or chunks of the published index. No model runs. Raises QueryError when there are none."""
     with catalog.snapshot() as generation:
-        contents = catalog.contents(catalog.chunk_counts(generation), generation)
+        contents = catalog.contents_seen(catalog.chunk_counts(generation), generation)
         known = sorted(contents.values(), key=lambda c: c.paths)
         place = {content.id: row for row, content in enumerate(known)}
         chunks = sorted((place[content], chunk) for chunk, content, _ in catalog.content_chunks(contents))

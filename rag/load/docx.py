@@ -42,7 +42,15 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     reader = _Reader(document)
     reader.blocks_of(document.element.body)
     title = " ".join(clean(document.core_properties.title or "").split()) or reader.title
-    return Source(relative, reader.blocks.text, "docx", title=title, headings=reader.blocks.headings)
+    hidden = reader.hidden(document.element.body)
+    return Source(
+        relative,
+        reader.blocks.text,
+        "docx",
+        title=title,
+        headings=reader.blocks.headings,
+        metadata={"hidden": hidden} if hidden else {},
+    )
 
 
 class _Reader:
@@ -109,6 +117,33 @@ class _Reader:
             style = style.base_style
         return level or None, first, numbering not in ("", "0") or (named and not numbering), depth, numbering
 
+    def hidden(self, body: Any) -> int:
+        """Characters, spaces aside, of runs that Word doesn't show (`w:vanish`). They are in the text all the same."""
+        count = 0
+        paragraph: bool | None = None  # what the paragraph's style says
+        for element in body.iter(f"{_W}p", f"{_W}r"):
+            if element.tag == f"{_W}p":
+                paragraph = self._vanishes(element.find(f"{_W}pPr/{_W}pStyle"))
+                continue
+            own = element.find(f"{_W}rPr")
+            said = None if own is None else _toggle(own.find(f"{_W}vanish"))
+            if said is None and own is not None:
+                said = self._vanishes(own.find(f"{_W}rStyle"))
+            if paragraph if said is None else said:
+                count += sum(len("".join((t.text or "").split())) for t in element.iterchildren(f"{_W}t"))
+        return count
+
+    def _vanishes(self, named: Any) -> bool | None:
+        """What a style, or the first of those it is based on that says anything, says."""
+        style = None if named is None else self._styles.get(named.get(f"{_W}val"))
+        for _ in range(12):
+            if style is None:
+                break
+            if (said := _toggle(style.element.find(f"{_W}rPr/{_W}vanish"))) is not None:
+                return said
+            style = style.base_style
+        return None
+
     def _table(self, table: Any) -> None:
         rows = [list(_children(row, f"{_W}tc")) for row in _children(table, f"{_W}tr")]
         if len(rows) == 1 and len(rows[0]) == 1:  # a frame round ordinary text
@@ -130,6 +165,11 @@ def _numbering(properties: Any) -> tuple[str, int]:
     """Its id and the level, 0 the outermost. No id: nothing is said; "0" takes back what the style says."""
     found = None if properties is None else properties.find(f"{_W}numPr")
     return value(found, "numId"), number(value(found, "ilvl"), LEVELS - 1)
+
+
+def _toggle(element: Any) -> bool | None:
+    """On where it stands, unless it says otherwise; None: it doesn't stand there."""
+    return None if element is None else element.get(f"{_W}val", "1") not in ("0", "false", "off")
 
 
 def _outline(properties: Any) -> int | None:

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 _CHARSET = re.compile(rb"""(?i)<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*["']?([\w.:-]{1,40})""")
 
-_LITTLE = 250  # characters; below it trafilatura itself only gathers the paragraphs and loses what stands beside them
-_MOST = (
-    0.9  # of the words that are shown: a page with hardly anything beside its matter, such as one that Writer exports
+_UNSHOWN = re.compile(  # by a style of the element's own: what style sheets and scripts hide isn't known here
+    r"(?i)display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|(?:font-size|opacity)\s*:\s*0*\.?0+\s*(?:[a-z%]+\s*)?(?:[;!]|$)"
 )
+_MOST_LOOKED_FOR = 100
+
+_LITTLE = 250  # characters; below it trafilatura itself only gathers the paragraphs and loses what stands beside them
+_MOST = 0.9  # of the words that are shown: a page with hardly anything beside its matter, as Writer exports it
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _ANCHORS = {"", "¶", "#", "§", "🔗", "link"}  # what a link to a heading itself shows
 
@@ -58,7 +61,7 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         "html",
         title=" ".join(clean(title).split()) or None if title else None,
         headings=blocks.headings,
-        metadata={"encoding": encoding},
+        metadata={"encoding": encoding, **({"hidden": hidden} if (hidden := _hidden(page, blocks.text)) else {})},
         warnings=warnings,
     )
 
@@ -74,6 +77,29 @@ def _unlink_headings(tree: Any) -> None:
                 for inside in list(link):
                     link.remove(inside)
             link.tag = "span"
+
+
+def _hidden(page: str, text: str) -> int:
+    """Characters of `text`, spaces aside, that stand in elements which a browser doesn't show: `hidden`, or a style of
+    their own. Of more than so many pieces the longest are looked for."""
+    from lxml import etree
+
+    if not re.search(r"(?i)\shidden|style\s*=", page):
+        return 0
+    tree = etree.fromstring(page.encode(), etree.HTMLParser(encoding="utf-8"))
+    pieces: list[str] = []
+    waiting = [] if tree is None else [(tree, False)]
+    while waiting:
+        node, unshown = waiting.pop()
+        if isinstance(node.tag, str) and node.tag not in _HIDDEN:
+            unshown = unshown or "hidden" in node.attrib or bool(_UNSHOWN.search(node.get("style", "")))
+            pieces += [" ".join(node.text.split())] if unshown and node.text else []
+            for child in node:
+                pieces += [" ".join(child.tail.split())] if unshown and child.tail else []
+                waiting.append((child, unshown))
+    words = " ".join(text.split())
+    longest = sorted(filter(None, pieces), key=len, reverse=True)[:_MOST_LOOKED_FOR]
+    return sum(len(piece.replace(" ", "")) for piece in longest if piece in words)
 
 
 def _block(element: Any, blocks: Blocks) -> None:

@@ -152,7 +152,7 @@ class Retriever:
             return None, lambda path, kind, page: True
         catalog = self.reader.catalog
         files = [f for f in catalog.files(generation) if f.content_id is not None]
-        contents = catalog.contents((f.content_id for f in files), generation)
+        contents = catalog.contents_seen((f.content_id for f in files), generation)
         allowed = []
         for chunk_id, content_id, page in catalog.content_chunks(contents):
             content = contents[content_id]
@@ -215,7 +215,6 @@ class Retriever:
         start = time.perf_counter()
         first = ranked(found.scores)[: max(config.rerank_depth, config.top_k)]
         found.rows.update(self.reader.catalog.chunks([i for i in first if i not in found.rows]))
-        first = [i for i in first if i in found.rows]
         texts = [found.rows[i].chunk.text for i in first]
         relevance = dict(zip(first, rerank(question, texts), strict=True))
         _note(found.stages, "rerank", relevance)
@@ -257,11 +256,9 @@ class Retriever:
             if place % page == 0:
                 part = order[place : place + page]
                 rows.update(catalog.chunks([i for i in part if i not in rows]))
-                held = {rows[i].content_id for i in part if i in rows}
-                contents.update(catalog.contents(held.difference(contents), generation))
-            row = rows.get(chunk_id)
-            if row is None or row.content_id not in contents:
-                continue  # a row of another generation: not part of this one
+                held = {rows[i].content_id for i in part}
+                contents.update(catalog.contents_seen(held.difference(contents), generation))
+            row = rows[chunk_id]
             if config.min_score is not None and scores[chunk_id] < config.min_score:
                 break
             words = " ".join(row.chunk.text.split()).casefold()

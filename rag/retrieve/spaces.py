@@ -87,7 +87,7 @@ def _allowed(catalog: Any, held: Sequence[int], wanted: Filter | None, generatio
     if wanted is None:
         return None
     rows = catalog.media(held)
-    contents = catalog.contents({row.content_id for row in rows.values()}, generation)
+    contents = catalog.contents_seen({row.content_id for row in rows.values()}, generation)
     return [
         number
         for number, row in rows.items()
@@ -102,13 +102,11 @@ def _passages(
     catalog: Any, space: Space, scores: dict[int, float], k: int, wanted: Filter | None, generation: int
 ) -> list[Passage]:
     rows = catalog.media(list(scores))
-    contents = catalog.contents({row.content_id for row in rows.values()}, generation)
+    contents = catalog.contents_seen({row.content_id for row in rows.values()}, generation)
     kept: dict[Any, Passage] = {}
     for number in ranked(scores):
-        row = rows.get(number)
-        content = contents.get(row.content_id) if row else None
-        if row is None or content is None:
-            continue
+        row = rows[number]
+        content = contents[row.content_id]
         named = [
             p for p in content.paths if wanted is None or wanted.allows(p, content.kind, row.location.page)
         ] or list(content.paths)

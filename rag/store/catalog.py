@@ -9,6 +9,7 @@ after a crash, and nobody sees it before it is published.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -152,11 +153,41 @@ class MediaRow:
     content_id: int = 0
 
 
+Row = TypeVar("Row", ContentRow, ChunkRow, MediaRow)
+
+STILL = "immutable=1"  # SQLite then neither locks the file nor looks for its log
+
+
+def reading_mode(file: Path) -> str:
+    """How SQLite opens a catalog to read it. It wants to put its log and the log's index beside the file. In a folder
+    that can't be written it reads those that are there; where none are, nobody is writing, and the file is all there
+    is. Raises StoreError when there is a log that it can't read so: what was committed last would be passed over."""
+    log = file.with_name(f"{file.name}-wal")
+    if os.access(file.parent, os.W_OK) or (log.exists() and file.with_name(f"{file.name}-shm").exists()):
+        return "mode=ro"
+    if log.exists() and log.stat().st_size:
+        raise StoreError(
+            f"{log.parent} can't be written, and {log.name} in it holds what must be taken into the catalog first",
+            "run `rag sync` where the folder can be written, or copy the folder and use the copy",
+        )
+    return STILL
+
+
+def _look(file: Path) -> tuple[object, ...]:
+    """What differs once somebody wrote the file, or is about to."""
+    try:
+        status, log = file.stat(), file.with_name(f"{file.name}-wal")
+        return status.st_ino, status.st_size, status.st_mtime_ns, log.exists()
+    except OSError:
+        return ()
+
+
 class Catalog:
     """One connection, shared by threads under a lock. `readonly` connections never create or change anything."""
 
     def __init__(self, file: Path, readonly: bool = False, still: bool = False) -> None:
-        """`still`: a file that nobody writes meanwhile; nothing is put beside it.
+        """`still`: a file that nobody writes meanwhile; nothing is put beside it. A `readonly` one is opened so, too,
+        in a folder that can't be written; whoever may write it is noticed.
 
         Raises IndexMissing, IndexMismatch, IndexDamaged and StoreError. Looked at here is what costs nothing: that
         it is a database, as long as it says, of our format, with our tables. `rag doctor` reads all of it."""
@@ -166,29 +197,38 @@ class Catalog:
         for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
             if file.with_name(name).is_dir():
                 raise damaged(file, f"{name} is a folder")
+        self._readonly = readonly
+        self._looked_at: object = None  # of a file that another may write though we can't: what it was when opened
+        self._connect(STILL if still else None if readonly else "mode=rwc")
+
+    def _connect(self, mode: str | None) -> None:
+        """None: as `reading_mode` says."""
+        file = self.file
         with clear_errors(file):
-            mode = "immutable=1" if still else f"mode={'ro' if readonly else 'rwc'}"
-            uri = f"{file.resolve().as_uri()}?{mode}"
+            now, how = _look(file), mode or reading_mode(file)
+            uri = f"{file.resolve().as_uri()}?{how}"
             self._db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=10)
+        self._looked_at = None
         try:
             with clear_errors(file):
-                found = self._prepare(readonly)
+                found = self._prepare(self._readonly)
         except sqlite3.ProgrammingError as error:  # our own statement, on tables that aren't ours
             self._db.close()
             raise damaged(file, error) from error
         except BaseException as error:
             self._db.close()
-            if readonly and getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK":
+            if self._readonly and getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK":
                 # Its maker was killed before the file had a log: a writer takes that back, a reader can't.
                 raise IndexMissing(f"the index at {file.parent} was never finished", "run `rag sync`") from None
             raise
         if found != FORMAT:
-            self.close()
+            self._db.close()
             way_out = "run `rag sync`: it brings the index up to date" if found in _UPGRADES else None
             raise IndexMismatch(
                 f"{file}: written in format {found}, this version reads {FORMAT}",
                 way_out or "use the version that wrote it",
             )
+        self._looked_at = now if mode is None and how == STILL else None
 
     def _prepare(self, readonly: bool) -> Any:
         """Make or upgrade the tables; the format found."""
@@ -237,7 +277,19 @@ class Catalog:
         included."""
         self._process.check()
         with self._lock, clear_errors(self.file):
+            if not self._db.in_transaction:
+                self._follow()
             yield
+
+    def _follow(self) -> None:
+        """Open a file that was taken for still anew, when somebody else wrote it."""
+        if self._looked_at is not None and self._looked_at != _look(self.file):
+            self._db.close()
+            try:
+                self._connect(None)
+            except BaseException:
+                self._looked_at = "closed"  # the next one tries again
+                raise
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -269,9 +321,12 @@ class Catalog:
             if self._db.in_transaction:
                 yield self.generation
                 return
+            self._follow()
             try:
                 self._db.execute("BEGIN")
                 yield self.generation
+                if self._looked_at is not None and self._looked_at != _look(self.file):
+                    raise StoreError(f"{self.file} was written while it was read", "ask again")
             finally:
                 self._rollback()
 
@@ -281,6 +336,12 @@ class Catalog:
         with self._reading():
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
             return json.loads(row[0]) if row else default
+
+    def made(self, key: str) -> Any:
+        """As `meta`, of what every published generation has. Raises IndexDamaged where it isn't there."""
+        if (found := self.meta(key)) is None:
+            raise damaged(self.file, f"it doesn't say its {key}")
+        return found
 
     def set_meta(self, **values: Any) -> None:
         with self.transaction():
@@ -421,8 +482,8 @@ class Catalog:
             return [r[0] for r in self._db.execute(query, {"g": generation, "space": space})]
 
     def media(self, ids: Sequence[int]) -> dict[int, MediaRow]:
-        """By id; ids that are gone are left out."""
-        return self._media("id", ids)
+        """By id. Raises IndexDamaged when one isn't there."""
+        return self._complete("media", ids, self._media("id", ids))
 
     def media_of(self, content_ids: Iterable[int]) -> dict[int, MediaRow]:
         """By id, of these contents."""
@@ -544,19 +605,22 @@ class Catalog:
     def chunk_texts(self, chunk_ids: Sequence[int]) -> list[str]:
         """Text with its prefix, as the lexical index takes it, in the order given."""
         rows = self.chunks(chunk_ids)
-        if len(rows) < len(set(chunk_ids)):
-            raise self._altered("chunks are missing, one")
         return [rows[i].chunk.embedded_text for i in chunk_ids]
 
     def chunks(self, chunk_ids: Sequence[int]) -> dict[int, ChunkRow]:
-        """By id; ids that are gone are left out."""
+        """By id. Raises IndexDamaged when one isn't there: an id is found by other pages than its row lies on."""
         result: dict[int, ChunkRow] = {}
         with self._reading():
             for page in batched(chunk_ids, PAGE):
                 marks = ",".join("?" * len(page))
                 for row in self._db.execute(f"SELECT {_CHUNK} FROM chunks WHERE id IN ({marks})", page):
                     result[row[0]] = self._chunk_row(row)
-        return result
+        return self._complete("chunks", chunk_ids, result)
+
+    def _complete(self, table: str, ids: Iterable[int], found: dict[int, Row]) -> dict[int, Row]:
+        if len(found) < len(set(ids)):
+            raise self._altered(f"{table} are missing, one")
+        return found
 
     def chunks_of(self, content_id: int) -> list[ChunkRow]:
         """In reading order."""
@@ -577,7 +641,7 @@ class Catalog:
         return row[0] if row else None
 
     def contents(self, content_ids: Iterable[int], generation: int) -> dict[int, ContentRow]:
-        """Those that `generation` sees, with the paths of the files that hold them."""
+        """Of these contents those that `generation` sees, with the paths of the files that hold them."""
         result: dict[int, ContentRow] = {}
         with self._reading():
             for page in batched(sorted(set(content_ids)), PAGE):
@@ -594,6 +658,11 @@ class Catalog:
                     paths = (*(before.paths if before else ()), path)
                     result[content_id] = ContentRow(content_id, paths, kind, title, scanned)
         return result
+
+    def contents_seen(self, content_ids: Iterable[int], generation: int) -> dict[int, ContentRow]:
+        """The same of contents that `generation` is known to see. Raises IndexDamaged when one isn't there."""
+        wanted = set(content_ids)
+        return self._complete("texts", wanted, self.contents(wanted, generation))
 
     def content_chunks(self, content_ids: Iterable[int]) -> list[tuple[int, int, int | None]]:
         """(chunk id, content id, page) of all chunks of these contents."""

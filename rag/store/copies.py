@@ -106,7 +106,7 @@ def is_good(file: Path) -> bool:
             return catalog.generation > 0 and not any(catalog.altered().values())
     except IndexMismatch:
         return True  # of an older format, which has no checksums
-    except (sqlite3.DatabaseError, RagError, OSError):
+    except (sqlite3.DatabaseError, ValueError, RagError, OSError):  # ValueError: of a name that isn't UTF-8 any more
         return False
 
 

@@ -6,6 +6,8 @@ generation, which needs as much free disk for a moment.
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -23,9 +25,10 @@ from rag.batched import batched
 from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError, brief
 from rag.store.analyze import Analyzer
-from rag.store.catalog import Catalog
+from rag.store.catalog import Catalog, reading_mode
 from rag.store.copies import is_good
 from rag.store.damage import REPAIR, copies, newest_copy, ways_out
+from rag.store.files import copy_to_change
 from rag.store.index import PART, SPACES, chroma_folder, differences, generation_folder, served_name
 from rag.store.lexical import Lexical
 from rag.store.seal import is_whole
@@ -58,7 +61,7 @@ def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
         if not generation:
             raise IndexMissing(f"the index at {folder} was never finished", "run `rag sync`")
         ids = catalog.chunk_ids(generation)
-        changed = differences(catalog.meta("embedding"), fingerprint)
+        changed = differences(catalog.made("embedding"), fingerprint)
         told = f"made with another embedding: {changed}" if changed else str(fingerprint["model"])
         checks.append(Check("embedding", not changed, told, "`rag sync --reindex`, or restore the setting"))
         checks += _guarded("chunks", lambda: _contents(catalog, generation), ANEW)
@@ -94,10 +97,11 @@ def _guarded(name: str, look: Callable[[], Iterator[Check]], hint: str = REBUILD
 def integrity(file: Path) -> Check:
     """SQLite's own check of every page."""
     try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as database:
+        uri = f"{file.resolve().as_uri()}?{reading_mode(file)}"
+        with closing(sqlite3.connect(uri, uri=True, timeout=10)) as database:
             said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
-    except sqlite3.DatabaseError as error:
-        said = [str(error)]
+    except (sqlite3.DatabaseError, ValueError) as error:  # ValueError: its words aren't UTF-8, where a name was hit
+        said = [brief(error)]
     whole = said == ["ok"]
     return Check("catalog", whole, "every page is whole" if whole else "; ".join(said), ways_out(file))
 
@@ -105,27 +109,67 @@ def integrity(file: Path) -> Check:
 def _contents(catalog: Catalog, generation: int) -> Iterator[Check]:
     """Each chunk stands in its text where it says, and what is odd in the texts."""
     wrong, odd = [], Counter[str]()
+    unshown = {name: Counter[str]() for name in _UNSHOWN}
     chunks = 0
-    for number, content in catalog.contents(catalog.chunk_counts(generation), generation).items():
+    for number, content in catalog.contents_seen(catalog.chunk_counts(generation), generation).items():
         path = content.paths[0]
         source = catalog.source(number, path)
         rows = catalog.chunks_of(number)
         chunks += len(rows)
         if any(row.chunk.span.cut(source.text) != row.chunk.text for row in rows):
             wrong.append(path)
-        if count := sum(map(_is_hidden, source.text)):
+        if count := hidden_signs(source.text):
             odd[path] = count
+        for name, counts in unshown.items():
+            if count := int(source.metadata.get(name, 0)):
+                counts[path] = count
     told = f"{chunks:,} stand where they say" if not wrong else f"not the text of {_some(wrong)}"
     yield Check("chunks", not wrong, told, "`rag sync --reindex` reads the files anew")
     if odd:
-        files = _some([f"{path} ({count})" for path, count in odd.most_common()])
-        yield Check("hidden characters", True, f"zero-width, direction or tag signs in {files}")
+        yield Check("hidden characters", True, f"signs that can't be seen or read in {_counted(odd)}")
+    told = "; ".join(f"{_UNSHOWN[name]} {_counted(counts)}" for name, counts in unshown.items() if counts)
+    if told:
+        yield Check("hidden text", True, told)
 
 
-def _is_hidden(c: str) -> bool:
-    """Signs that a reader doesn't see but a model does. The joiners of Persian and emoji and soft hyphens aren't
-    counted."""
-    return c > "\u00ad" and unicodedata.category(c) in {"Cf", "Co"} and c not in "\u200c\u200d"
+_UNSHOWN = {  # what loaders count, in `Source.metadata`
+    "hidden": "characters that the document doesn't show, in",
+    "over_scan": "characters laid invisibly over a scanned page, as OCR does, in",
+}
+
+
+def _counted(counts: Counter[str]) -> str:
+    return _some([f"{path} ({count:,})" for path, count in counts.most_common()])
+
+
+# Unicode's property Default_Ignorable_Code_Point (DerivedCoreProperties.txt, 17.0) without the soft hyphen and the
+# joiners of Persian and emoji; other format characters; the two blanks that are no spaces; private use; what stands for
+# a sign that was lost.
+_UNSEEN = re.compile(
+    "[\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\u2800\U0001d159\ue000-\uf8ff\U000f0000-\U0010ffff\ufffd]"
+)
+
+
+def hidden_signs(text: str) -> int:
+    """How many signs a reader doesn't see but a model does, or whose meaning nobody knows. A selector of the form of
+    the emoji, symbol or ideograph before it isn't counted."""
+    return sum(not _selects(found[0], text, found.start()) for found in _UNSEEN.finditer(text))
+
+
+def _selects(c: str, text: str, at: int) -> bool:
+    before = text[at - 1] if at else ""
+    if "\ufe00" <= c <= "\ufe0f":
+        keycap = before in set("#*0123456789") and text[at + 1 : at + 2] == "\u20e3"
+        return bool(before) and (
+            keycap or before in "\u203c\u2049" or unicodedata.category(before) in ("So", "Sm") or _han(before)
+        )
+    return "\U000e0100" <= c <= "\U000e01ef" and _han(before)
+
+
+def _han(c: str) -> bool:
+    return unicodedata.name(c, "").startswith("CJK ") if c else False
 
 
 def _sums(catalog: Catalog) -> Check:
@@ -154,7 +198,7 @@ def _vectors(catalog: Catalog, ids: Sequence[int]) -> Check:
 def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store, space: Space | None = None) -> Iterator[Check]:
     """The vectors of the texts, or of a space, in Chroma as in the catalog."""
     name, recall = ("dense index", "dense recall") if space is None else (space, f"{space} recall")
-    dimension = int(catalog.meta(space or "embedding")["dimension"])
+    dimension = int(catalog.made(space or "embedding")["dimension"])
     with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
         if store.kind == "chroma-server":
             served = served_name(catalog, space)
@@ -166,7 +210,7 @@ def _dense(here: Path, catalog: Catalog, ids: list[int], store: Store, space: Sp
             if not is_whole(here, f"{kept.name}/"):
                 yield Check(name, False, "a file is missing, cut short or altered: exact search answers", REBUILD)
                 return
-            shutil.copytree(kept, Path(copy) / kept.name)
+            copy_to_change(kept, Path(copy) / kept.name)
             index = open_embedded(Path(copy) / kept.name, dimension, store, space=space)
         with closing(index):
             yield _same(name, index.ids(), ids, "vectors", extra=store.kind == "chroma-server" and space is None)
@@ -188,9 +232,9 @@ def _lexical(here: Path, catalog: Catalog, ids: list[int]) -> Iterator[Check]:
     if not is_whole(here, "lexical/"):
         yield Check("lexical index", False, "a file is missing, cut short or altered: memory answers", REBUILD)
         return
-    analyzer = Analyzer(catalog.meta("analyzer").partition(":")[2])
+    analyzer = Analyzer(catalog.made("analyzer").partition(":")[2])
     with tempfile.TemporaryDirectory(prefix="rag-doctor-") as copy:
-        shutil.copytree(here / "lexical", Path(copy) / "lexical")
+        copy_to_change(here / "lexical", Path(copy) / "lexical")
         index = Lexical(Path(copy) / "lexical", analyzer)
         yield _same("lexical index", index.ids(), ids)
         sample, lost, asked = _sample(ids), 0, 0
@@ -237,6 +281,8 @@ def _copy(folder: Path, generation: int, store: Store) -> Check:
 
 
 def _disk(folder: Path, store: Store) -> Check:
+    if not os.access(folder, os.W_OK):
+        return Check("free disk", True, "the index can't be written here: it can be searched, a sync is refused")
     free = shutil.disk_usage(folder).free // 2**20
     hint = "make room, move the index (store.path), or lower store.min_free_mb"
     return Check("free disk", free >= store.min_free_mb, f"{free:,} MB; a sync wants {store.min_free_mb:,}", hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,18 @@ def to_disk(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def can_change(folder: Path) -> bool:
+    """Whether this process may write a folder and all that lies in it."""
+    return all(os.access(path, os.W_OK) for path in (folder, *folder.rglob("*")))
+
+
+def copy_to_change(source: Path, target: Path) -> None:
+    """A folder's copy that this process may write, whatever the modes of `source`."""
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
+        folder.chmod(0o700)
 
 
 @contextmanager

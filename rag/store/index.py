@@ -66,7 +66,7 @@ def served_name(catalog: Catalog, space: Space | None = None) -> str:
     if space is not None:
         name: str = catalog.meta("server_spaces", {}).get(space, "")
         return name
-    return collection_name(catalog.meta("id"), int(catalog.meta("embedding")["dimension"]))
+    return collection_name(catalog.made("id"), int(catalog.made("embedding")["dimension"]))
 
 
 def compare_fingerprint(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rag.config import Store
 from rag.errors import IndexDamaged, IndexMissing
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
 from rag.store.damage import SameProcess, copies, damaged
+from rag.store.files import can_change, copy_to_change
 from rag.store.index import (
     MEND,
     chroma_folder,
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+T = TypeVar("T")
+
+
 class IndexReader:
     """The last published generation, reopened when a new one appears. Safe to share between threads."""
 
@@ -47,7 +54,7 @@ class IndexReader:
             if self.catalog.generation == 0:
                 raise IndexMissing(f"the index at {folder} was never finished", "run `rag sync`")
             if fingerprint is not None:
-                compare_fingerprint(self.catalog.meta("embedding"), fingerprint, folder)
+                compare_fingerprint(self.catalog.made("embedding"), fingerprint, folder)
             self._count(self.catalog.generation)
         except BaseException:
             self.catalog.close()
@@ -179,7 +186,7 @@ class IndexReader:
         return held[1].analyzer if held else self._stored_analyzer()
 
     def _stored_analyzer(self) -> Analyzer:
-        return Analyzer(self.catalog.meta("analyzer").partition(":")[2])
+        return Analyzer(self.catalog.made("analyzer").partition(":")[2])
 
     def _lexical(self, generation: int) -> Lexical:
         try:
@@ -190,7 +197,7 @@ class IndexReader:
         return found
 
     def _open_vectors(self, generation: int, space: Space | None) -> VectorIndex:
-        dimension = int(self.catalog.meta(space or "embedding")["dimension"])
+        dimension = int(self.catalog.made(space or "embedding")["dimension"])
         if self._served:
             name = served_name(self.catalog, space)
             index = open_server(name, dimension, self.store) if name else None
@@ -201,13 +208,13 @@ class IndexReader:
         here = chroma_folder(folder, space)
         if not is_whole(folder, f"{here.name}/"):
             raise IndexDamaged(f"{here}: the dense index isn't whole", MEND)
-        return open_embedded(here, dimension, self.store, space=space)
+        return _to_change(here, lambda own: open_embedded(own, dimension, self.store, space=space))
 
     def _open_lexical(self, generation: int) -> Lexical:
         folder = generation_folder(self.folder, generation)
         if not is_whole(folder, "lexical/"):
             raise IndexDamaged(f"{folder / 'lexical'}: the lexical index isn't whole", MEND)
-        return Lexical(folder / "lexical", self._stored_analyzer())
+        return _to_change(folder / "lexical", lambda own: Lexical(own, self._stored_analyzer()))
 
     def _lexical_in_memory(self, generation: int) -> Lexical:
         index, ids = Lexical(None, self._stored_analyzer()), self.catalog.chunk_ids(generation)
@@ -236,12 +243,35 @@ class IndexReader:
             held = self._opened.get(name)
             if held is None or held[0] != generation:
                 if self._fingerprint is not None:  # another process may have re-indexed with another model
-                    compare_fingerprint(self.catalog.meta("embedding"), self._fingerprint, self.folder)
+                    compare_fingerprint(self.catalog.made("embedding"), self._fingerprint, self.folder)
                 self._count(generation)
                 made = make(generation)
                 self._drop(name)
                 self._opened[name] = held = (generation, made)
             return held[1]
+
+
+def _to_change(folder: Path, make: Callable[[Path], T]) -> T:
+    """What `make` opens in a folder, or in its copy where it can't be written: Chroma and tantivy write as they open.
+    The copy goes with what was opened."""
+    if can_change(folder):
+        return make(folder)
+    own, process = Path(tempfile.mkdtemp(prefix="rag-index-")), SameProcess()
+
+    def forget() -> None:
+        if process:  # a fork leaves it to its parent
+            shutil.rmtree(own, ignore_errors=True)
+
+    try:
+        copy_to_change(folder, own / folder.name)
+        made = make(own / folder.name)
+    except BaseException as error:
+        forget()
+        if isinstance(error, OSError):  # no room there: the catalog answers
+            raise IndexDamaged(f"{folder}: can neither be written nor copied: {error}", MEND) from error
+        raise
+    weakref.finalize(made, forget)
+    return made
 
 
 class _Exact:

@@ -96,7 +96,7 @@ def _rebuilt(writer: IndexWriter) -> int:
             "the last sync was stopped and its work isn't published: only a sync can finish it",
             "run `rag sync` (it makes what is damaged anew), then this again",
         )
-    writer.check_settings(catalog.meta("embedding"), catalog.meta("splitting"), reindex=False, fills=False)
+    writer.check_settings(catalog.made("embedding"), catalog.made("splitting"), reindex=False, fills=False)
     return writer.publish(rebuild=True)
 
 

@@ -75,6 +75,8 @@ class IndexWriter:
     def _check_disk(self) -> None:
         """Before anything is written, the folder itself included."""
         there = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
+        if there == self.folder and not os.access(there, os.W_OK):  # said first: a read-only disk has no room, either
+            raise self._unwritable("searching goes on, nothing can be changed")
         free = shutil.disk_usage(there).free // 2**20
         if free < self.store.min_free_mb:
             raise StoreError(
@@ -82,7 +84,7 @@ class IndexWriter:
                 "make room, move the index (store.path), or lower store.min_free_mb",
             )
 
-    def _unwritable(self, error: OSError) -> StoreError:
+    def _unwritable(self, error: OSError | str) -> StoreError:
         return StoreError(f"{self.folder}: can't be written: {error}", "choose another folder with store.path")
 
     def lock(self) -> None:
@@ -93,6 +95,9 @@ class IndexWriter:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise self._unwritable(error) from None
+        for name in ("writer.lock", "writer.json"):  # a folder in a file's place: nobody can hold that
+            with contextlib.suppress(OSError):
+                (self.folder / name).rmdir()
         lock = FileLock(self.folder / "writer.lock")
         try:
             lock.acquire(timeout=0)

@@ -2,6 +2,7 @@
 
     engine.py   by_pypdfium2.py   by_pypdf.py     a file -> lines of pages, title, outline
     flow.py                                       lines of pages -> the running text
+    hidden.py                                     what a page has and doesn't show
     ocr.py                                        a page without text -> lines, where load.ocr says so
 
 The final text is the text: pages, headings and all spans count in it, never in what the parser gave.
@@ -64,6 +65,7 @@ class _Pages:
         self.rescued: dict[int, str] = {}  # read by the other engine, and why
         self.by_ocr: list[int] = []
         self.ocr_failed: dict[int, str] = {}  # why
+        self.hidden = self.over_scan = 0  # characters that pages don't show
         self._stack, self._data = stack, data
         self._second: Opened | None = None
         self._hopeless = False
@@ -98,6 +100,8 @@ class _Pages:
             lines = self.document.lines(number)
             if not lines and not self.document.is_blank(number):
                 self.empty.append(number)
+            if lines:
+                self._look_for_hidden(number)
             return lines
         except (MemoryError, RecursionError):
             raise
@@ -106,6 +110,16 @@ class _Pages:
             lines = self._by_the_other(number)
             (self.rescued if lines else self.failed)[number] = why
             return lines
+
+    def _look_for_hidden(self, number: int) -> None:
+        try:
+            hidden, over_scan = self.document.hidden(number)
+        except (MemoryError, RecursionError):
+            raise
+        except Exception:  # its text was read; what can be said about it is an extra
+            return
+        self.hidden += hidden
+        self.over_scan += over_scan
 
     def _by_the_other(self, number: int) -> list[Line]:
         try:
@@ -151,7 +165,11 @@ def _source(pages: _Pages, relative: str, warnings: list[str], config: Load) -> 
         title=_title(document),
         pages=starts,
         headings=tuple(_headings(document, text, starts)),
-        metadata={"pages": total, **({"ocr_pages": [n + 1 for n in pages.by_ocr]} if pages.by_ocr else {})},
+        metadata={
+            "pages": total,
+            **({"ocr_pages": [n + 1 for n in pages.by_ocr]} if pages.by_ocr else {}),
+            **{name: count for name in ("hidden", "over_scan") if (count := getattr(pages, name))},
+        },
         warnings=tuple(warnings),
     )
 

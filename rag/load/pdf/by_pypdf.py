@@ -51,6 +51,9 @@ class Opened:
     def is_blank(self, number: int) -> bool:
         return self._reader.pages[number].get_contents() is None
 
+    def hidden(self, number: int) -> tuple[int, int]:
+        return 0, 0
+
     def title(self) -> str:
         metadata = self._reader.metadata
         return str(metadata.get("/Title") or "") if metadata else ""

@@ -79,6 +79,16 @@ class Opened:
         finally:
             page.close()
 
+    def hidden(self, number: int) -> tuple[int, int]:
+        from rag.load.pdf.hidden import hidden
+
+        page = self._document[number]
+        try:
+            with _text_of(page) as text:
+                return hidden(page, text)
+        finally:
+            page.close()
+
     def title(self) -> str:
         return str(self._document.get_metadata_value("Title"))
 

@@ -21,6 +21,11 @@ class Opened(Protocol):
         """Nothing is drawn on it, so a page without text has lost nothing."""
         ...
 
+    def hidden(self, number: int) -> tuple[int, int]:
+        """Characters of a page, spaces aside, that it has but doesn't show; and of those that lie invisibly over a
+        scan, as OCR lays them. (0, 0) where the engine can't tell."""
+        ...
+
     def title(self) -> str: ...
     def outline(self) -> Iterator[tuple[int, str, int]]:
         """(level from 1, title, page); page -1: unknown."""
