@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from fakes_embed import FakeEmbedder
+from fakes_models import Reply, openai_server
 from serving import Served, command, parsed, served
 from shell import METAL, RIVER, Shell, write
 
@@ -409,6 +410,44 @@ def test_an_answer_that_is_being_made_is_finished_before_the_end(make_rag: Calla
         asking.join(20)
     assert got[-1][0] == "done"
     assert "1085" in got[-1][1]["answer"]["text"]
+
+
+@pytest.mark.parametrize(("sent", "drain_s", "code"), [(signal.SIGTERM, 30, 0), (signal.SIGINT, 1, 130)])
+def test_a_signal_lets_an_answer_end(shell: Shell, tmp_path: Path, sent: int, drain_s: int, code: int) -> None:
+    """Of a process manager, or Ctrl-C. The answer is finished, or, where that takes longer than it may, ended by an
+    event that says so; meanwhile no one else gets in."""
+    docs = write(tmp_path / "papers", metals_txt=METAL)
+    words = ("Copper ", "melts ", "at ", "1085 ", "degrees ", "Celsius. ") * (5 if drain_s == 30 else 5000)
+    with openai_server(Reply(words=words, word_delay_s=0.05)) as model:
+        given = (f"generate.base_url={model.url}", "answer.min_confidence=0", f"serve.drain_s={drain_s}")
+        settings = [part for each in given for part in ("--set", each)]
+        with (
+            command(shell, "--docs", docs, "--generator", "openai:tiny", *settings) as (address, process),
+            caller(address) as client,
+        ):
+            until(lambda: client.get("/ready").status_code == 200, 60)
+            with client.stream("POST", "/ask", json={"question": COPPER, "stream": True}) as response:
+                events = parsed(response.iter_lines())
+                assert "tokens" in (name for name, _ in events)
+                process.send_signal(sent)
+                until(lambda: refuses(address))
+                assert process.poll() is None
+                name, told = list(events)[-1]  # whole: httpx raises for a stream that is cut off
+            assert process.wait(20) == code
+            if drain_s == 30:
+                assert (name, "1085 degrees" in told["answer"]["text"]) == ("done", True)
+            else:
+                assert (name, told["type"]) == ("error", "Stopping")
+                assert model.left.wait(5)
+
+
+def refuses(address: str) -> bool:
+    host, _, port = address.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_another_address_needs_a_key(shell: Shell, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
