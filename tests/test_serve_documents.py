@@ -324,6 +324,28 @@ def test_too_large_an_upload_is_refused(own: tuple[Served, Path]) -> None:
     assert [p.name for p in folder.iterdir()] == ["metals.txt"]
 
 
+def test_an_upload_is_counted_as_it_arrives(own: tuple[Served, Path]) -> None:
+    """Chunked, so that nothing is promised: two files that are whole, and one that goes on."""
+    server, folder = own
+
+    def body() -> Iterator[bytes]:
+        for name in ("a.txt", "b.txt", "c.txt"):
+            yield f'--edge\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\nText.\r\n'.encode()
+        for _ in range(20):
+            yield b"x" * 2**16
+        yield b"\r\n--edge--\r\n"
+
+    kind = {"Content-Type": "multipart/form-data; boundary=edge"}
+    request = server.client.build_request("POST", "/documents", content=body(), headers=kind)
+    assert request.headers["Transfer-Encoding"] == "chunked"
+    assert "Content-Length" not in request.headers
+    refused = server.client.send(request)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (413, "TooLarge")
+    assert refused.json()["error"]["hint"] == "serve.max_upload_mb sets it"
+    assert [p.name for p in folder.iterdir()] == ["metals.txt"]
+    assert server.client.get("/sync").json()["state"] == "idle"  # none follows
+
+
 def test_where_one_file_cant_be_stored_none_is(own: tuple[Served, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     server, folder = own
     real, calls = os.link, list[Any]()
