@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -536,6 +537,49 @@ def test_a_sync_says_who_else_writes(make_rag: Callable[..., Rag], docs: Path) -
         end = server.events("/sync/events")[-1][1]
         assert end["state"] == "failed"
         assert end["error"]["type"] == "IndexLocked"
+
+
+def test_a_terminal_beside_a_sync_of_the_server(
+    make_real_rag: Callable[..., Rag], shell: Shell, docs: Path, index: Path, real_embedder: Any
+) -> None:
+    """It asks what the last sync left, and its own sync is refused at once; the server's goes on as if nothing was."""
+    write(docs, metals_txt=METAL)
+    rag = make_real_rag({}, answer__min_confidence=0)
+    options = ("--docs", docs, "--set", f"store.path={index}", "--set", "answer.min_confidence=0")
+    reached, go_on = threading.Event(), threading.Event()
+
+    class Held:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real_embedder, name)
+
+        def passage_vectors(self, *args: Any, **more: Any) -> Any:
+            reached.set()
+            assert go_on.wait(60)
+            return real_embedder.passage_vectors(*args, **more)
+
+    rag._parts["embedder"] = Held()
+    write(docs, birds_md=RIVER, tin_txt="Tin melts at 232 degrees Celsius.")
+    with served(rag) as server:
+        server.client.post("/sync")
+        assert reached.wait(30)
+        began, computed = time.perf_counter(), sum(os.times()[2:4])
+        refused = shell("sync", *options)
+        took, computed = time.perf_counter() - began, sum(os.times()[2:4]) - computed
+        assert refused.returncode == 1
+        assert f"is in use by process {os.getpid()}" in refused.stderr
+        assert computed < 2  # seconds; a busy machine takes longer for as much
+        assert took < 5
+        asked = shell("ask", COPPER, *options)
+        assert asked.returncode == 0
+        assert "1085" in asked.stdout
+        assert "answering from the last sync" in asked.stderr
+        assert server.client.get("/sync").json()["state"] == "running"
+        go_on.set()
+        end = server.events("/sync/events")[-1][1]
+        assert (end["state"], end["report"]["num_added"], end["error"]) == ("done", 2, None)
+    told = shell("ask", "When does tin melt?", *options)
+    assert told.returncode == 0
+    assert "232" in told.stdout
 
 
 # ---- spans and a long run ----------------------------------------------------------------------------------------
