@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from fakes_embed import open_rag
 from fakes_read import ScriptedReader
+from hostile import NAMES, PAYLOADS
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serving import Served, served
 from shell import write
-from test_serve_documents import PAYLOADS, pdf
+from test_serve_documents import pdf
 
 from rag.build import Rag
 
@@ -422,33 +423,92 @@ def test_axe_finds_nothing_serious(library: Served, browser: Browser, scheme: st
 # ---- hostile documents -------------------------------------------------------------------------------------------
 
 
+def as_shown(text: str) -> str:
+    """Marks that turn the reading direction are named, not obeyed."""
+    return re.sub("[\u202a-\u202e]", lambda m: f"⟦U+{ord(m[0]):04X}⟧", text)
+
+
+def lines(text: str) -> list[str]:
+    return [line.strip() for line in as_shown(text).splitlines() if line.strip()]
+
+
 def test_payloads_are_shown_as_text(make_rag: Callable[..., Rag], tmp_path: Path, visit: Callable[..., Page]) -> None:
-    """`visit` sees to it that nothing was fetched elsewhere and no box opened."""
+    """In questions, passages, quotes, names and texts; those with several lines, too. `visit` sees to it that nothing
+    was fetched elsewhere and no box opened."""
     folder = tmp_path / "hostile"
     folder.mkdir()
-    hostile = [p for p in PAYLOADS if "\n" not in p]
-    named = "<img src=x onerror=alert(1)> {{7*7}} x\u202egnp.txt"
-    text = "".join(f"Herons number {n} say {payload} here.\n\n" for n, payload in enumerate(hostile))
-    (folder / named).write_text(text, encoding="utf-8")
+    named = [NAMES[n % len(NAMES)].replace(".txt", f" {n}.txt") for n in range(len(PAYLOADS))]
+    texts = [f"Herons number {n} say {payload} here.\n" for n, payload in enumerate(PAYLOADS)]
+    for name, text in zip(named, texts, strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
     rag = make_rag(docs=folder, answer__min_confidence=0, split__max_tokens=200)
     rag.sync()
     with served(rag) as server:
         page = visit(server)
-        ask(page, "What do herons number 0 say?")
-        page.locator(".passages summary").click()
-        for payload in ("<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "{{7*7}}", "../../etc/passwd"):
-            expect(page.locator(".passage").first).to_contain_text(payload)
-        assert page.locator(".turns img, .turns script, .turns a, .turns iframe").count() == 0
-        expect(page.locator(".passage-text").first).to_contain_text("⟦U+202E⟧")  # named, not obeyed
-        page.locator("button.source").first.click()
-        expect(page.locator("pre.text")).to_contain_text("javascript:alert(1)")
-        expect(page.locator("#panel-title")).to_contain_text("<img src=x onerror=alert(1)>")
+        for number, (name, text) in enumerate(zip(named, texts, strict=True)):
+            ask(page, f"What do herons number {number} say? {PAYLOADS[number]}".replace("\n", " "), number + 1)
+            turn = page.locator(".turn").last
+            for line in lines(f"What do herons number {number} say? {PAYLOADS[number]}".replace("\n", " ")):
+                expect(turn.locator(".question")).to_have_text(line)
+            turn.locator(".passages summary").click()
+            mine = turn.locator(".passage", has_text=f"Herons number {number} say").first
+            for line in lines(text):
+                expect(mine).to_contain_text(line)
+            mine.locator(".passage-head button").click()
+            told = page.locator("pre.text")
+            expect(told).to_contain_text(f"Herons number {number}")
+            assert told.text_content() == as_shown(text)
+            assert as_shown(name) == page.locator("#panel-title").text_content()
+        assert page.locator(".turns img, .turns script, .turns a, .turns iframe, .turns svg").count() == 0
         page.get_by_role("button", name="Files").click()
-        expect(page.locator("#file-list")).to_contain_text("⟦U+202E⟧gnp.txt")
-        assert page.locator("#panel-body img, #panel-body script, #panel-body a").count() == 0
-        page.get_by_label("Question", exact=True).fill("<img src=x onerror=alert(1)>")
-        page.keyboard.press("Enter")
-        expect(page.locator(".question").last).to_have_text("<img src=x onerror=alert(1)>")
+        for name in named:
+            expect(page.locator("#file-list")).to_contain_text(as_shown(name))
+        page.get_by_role("button", name=re.compile(r"^Ask in javascript:alert\(1\) 1\.txt only")).click()
+        ask(page, "What do herons say?", len(PAYLOADS) + 1)
+        expect(page.locator(".turn").last.locator(".passage")).to_have_count(1)
+        page.get_by_role("button", name="Index").click()
+        expect(page.locator(".facts-table")).to_contain_text("indexed")
+        for kind in ("img", "script", "a", "iframe", "svg"):
+            assert page.locator(f"#panel-body {kind}, #turns {kind}").count() == 0
+
+
+def test_a_hostile_pdf_is_a_picture_and_a_text(
+    make_rag: Callable[..., Rag], tmp_path: Path, visit: Callable[..., Page]
+) -> None:
+    """Its scripts aren't run, its links aren't there, its attachments aren't opened."""
+    from pypdf import PdfReader, PdfWriter
+    from pypdf.annotations import Link
+    from pypdf.generic import DictionaryObject, NameObject, TextStringObject
+
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    said = [line for payload in PAYLOADS for line in lines(payload) if line.isascii()]
+    writer = PdfWriter(
+        PdfReader(pdf(tmp_path / "plain.pdf", ["Herons say on this page:", *said], ["And nothing here."]))
+    )
+    script = {"/S": NameObject("/JavaScript"), "/JS": TextStringObject("app.launchURL('http://evil.example/js', true)")}
+    writer.root_object[NameObject("/OpenAction")] = DictionaryObject({NameObject(k): v for k, v in script.items()})
+    writer.add_annotation(0, Link(rect=(0, 0, 595, 842), url="http://evil.example/link"))
+    writer.add_annotation(0, Link(rect=(0, 0, 595, 842), url="javascript:alert(1)"))
+    writer.add_attachment("<img src=x onerror=alert(1)>.html", b"<script>alert(1)</script>")
+    writer.add_metadata({"/Title": "<img src=x onerror=alert(1)>"})
+    writer.write(folder / "javascript:alert(1).pdf")
+    rag = make_rag(docs=folder, answer__min_confidence=0, split__max_tokens=200)
+    rag.sync()
+    with served(rag) as server:
+        page = visit(server)
+        ask(page, "What do herons say on this page?")
+        page.locator("button.source").first.click()
+        expect(page.get_by_alt_text("Page 1 of javascript:alert(1).pdf")).to_be_visible()
+        expect(page.locator(".box").first).to_be_visible()
+        assert page.locator("#panel a, #panel iframe, #panel embed, #panel object, #panel script").count() == 0
+        page.locator(".sheet img").click()  # where the links lie
+        assert page.url == f"{server.address}/"
+        page.get_by_role("button", name="As text").click()
+        for line in said:
+            expect(page.locator("pre.text")).to_contain_text(line)
+        expect(page.locator(".tools").last).to_contain_text("<img src=x onerror=alert(1)>")  # its title
+        assert page.locator("#panel a, #panel iframe, #panel img, #panel script").count() == 0
 
 
 def test_the_policy_stops_what_would_slip_through(library: Served, visit: Callable[..., Page]) -> None:
