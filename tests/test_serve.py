@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -605,6 +607,54 @@ def test_spans_tell_stages_and_no_text(rag: Rag) -> None:
     told = " ".join(span.to_json() for span in spans.values())
     assert "opper" not in told
     assert "metals" not in told
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[Any]]]:
+    """Takes spans over OTLP: its address, and what came."""
+    import grpc
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+    came: list[Any] = []
+
+    class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:
+            came.append(request)
+            return trace_service_pb2.ExportTraceServiceResponse()
+
+    receiver = grpc.server(ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(), receiver)
+    port = receiver.add_insecure_port("127.0.0.1:0")
+    receiver.start()
+    try:
+        yield f"http://127.0.0.1:{port}", came
+    finally:
+        receiver.stop(None).wait()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_spans_go_to_the_collector_that_is_named(rag: Rag, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
+    for variable in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(variable)
+    with collector() as (address, came):
+        if named:
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        with served(rag) as server:
+            assert (server.desk.spans.tracer is not None) == named
+            assert server.client.post("/ask", json={"question": COPPER}).status_code == 200
+            assert server.client.post("/search", json={"query": "copper"}).status_code == 200
+        # the server has ended: what it had has been sent
+        resources = [each for request in came for each in request.resource_spans]
+        spans = [span for each in resources for scope in each.scope_spans for span in scope.spans]
+    if not named:
+        assert came == []
+        return
+    assert {span.name for span in spans} >= {"rag.ask", "rag.retrieve", "rag.generate", "rag.search"}
+    told = {attribute.key: attribute.value.string_value for attribute in resources[0].resource.attributes}
+    assert told["service.name"] == "rag"
+    (asked,) = (span for span in spans if span.name == "rag.ask")
+    assert all(span.parent_span_id == asked.span_id for span in spans if span.name == "rag.generate")
+    assert b"opper" not in b"".join(request.SerializeToString() for request in came)
 
 
 @pytest.mark.slow
