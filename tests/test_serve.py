@@ -285,8 +285,11 @@ def test_two_hundred_at_once(shell: Shell, tmp_path: Path) -> None:
     assert all(b"retry-after" in start.lower() for start, _ in answers if b" 503 " in start.partition(b"\r\n")[0])
     assert {status for status, _ in told} == {"200"}
     waits = sorted(float(seconds) for _, seconds in told)
-    assert waits[len(waits) // 2] < 0.1
-    assert waits[-1] < 1  # a machine busy with other things; benchmarks/serve_latency.py measures it
+    assert len(waits) > 20
+    # Two cores with a load of six others: 45 ms the longest of 455. But any system may let one wait for longer;
+    # benchmarks/serve_latency.py measures it.
+    assert sum(wait >= 0.1 for wait in waits) <= 0.02 * len(waits), waits[-5:]
+    assert waits[-1] < 1
 
 
 def test_turns_come_in_the_order_of_asking() -> None:
