@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from fakes_embed import open_rag
 from fakes_models import Scripted, llama
+from hostile import NAMES, PAYLOADS
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -145,6 +147,44 @@ def test_sentences_are_streamed_one_by_one(rag: Rag) -> None:
 def test_stop_cuts_the_answer(rag: Rag) -> None:
     assert rag.as_chat_model().invoke(COPPER, stop=["1085"]).text == "Copper melts at "
     assert RagChatModel(rag=rag, stop=["1085"]).invoke(COPPER).text == "Copper melts at "
+
+
+def test_payloads_stay_the_documents_words(tmp_path: Path) -> None:
+    """Through the retriever, a chain's template, both kinds of answers, and the prompt that a model gets."""
+    from langchain_core.prompts import ChatPromptTemplate
+
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    names = [NAMES[n % len(NAMES)].replace(".txt", f" {n}.txt") for n in range(len(PAYLOADS))]
+    for n, payload in enumerate(PAYLOADS):
+        (docs / names[n]).write_text(f"Herons number {n} say {payload} here.\n", encoding="utf-8")
+    template = ChatPromptTemplate.from_messages([("system", "Answer."), ("human", "{context} {question}")])
+    with open_rag(docs, tmp_path / "index", answer__min_confidence=0.0, split__max_tokens=100) as rag:
+        rag.sync()
+        for n, payload in enumerate(PAYLOADS):
+            asked = f"What do herons number {n} say?"
+            only: Any = {"k": 1, "filter": {"path": names[n]}}
+            (found,) = rag.as_retriever(**only).invoke(asked)
+            assert found.metadata["source"] == names[n]
+            assert all(line in found.page_content for line in payload.split("\n"))
+            source, metadata = rag.source(found.metadata["source"]), found.metadata
+            assert source.text[metadata["start_index"] : metadata["end_index"]] == found.page_content
+            filled = template.invoke({"context": found.page_content, "question": payload}).to_messages()
+            assert filled[1].content == f"{found.page_content} {payload}"
+            message = rag.as_chat_model(**only).invoke(asked)
+            cited = message.response_metadata["citations"]
+            assert all(source.text[c["start"] : c["end"]] == c["quote"] for c in cited)
+            assert message.text == " ".join(f"{' '.join(c['quote'].split())} [{c['number']}]" for c in cited)
+            with rag.beside(rag.config, same_index=True) as beside:
+                beside._parts["generator"] = generator = Scripted("Nothing.")
+                beside.as_chat_model(**only).invoke(asked)
+            system, human = (m.content for m in generator.got)
+            (marker,) = re.findall(r"^<(\w+)>$", human, re.MULTILINE)
+            fenced = human.partition(f"<{marker}>\n")[2].partition(f"\n</{marker}>\n")[0]
+            assert marker in system
+            assert found.page_content in fenced
+            assert all(line not in human.replace(fenced, "") for line in payload.split("\n") if line.strip())
+            assert human.count(marker) == 2
 
 
 def test_filter_and_turns(rag: Rag, monkeypatch: pytest.MonkeyPatch) -> None:

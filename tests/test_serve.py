@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -10,12 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fakes_embed import FakeEmbedder
+from fakes_models import Reply, openai_server
 from serving import Served, command, parsed, served
 from shell import METAL, RIVER, Shell, write
 
@@ -281,8 +285,11 @@ def test_two_hundred_at_once(shell: Shell, tmp_path: Path) -> None:
     assert all(b"retry-after" in start.lower() for start, _ in answers if b" 503 " in start.partition(b"\r\n")[0])
     assert {status for status, _ in told} == {"200"}
     waits = sorted(float(seconds) for _, seconds in told)
-    assert waits[len(waits) // 2] < 0.1
-    assert waits[-1] < 1  # a machine busy with other things; benchmarks/serve_latency.py measures it
+    assert len(waits) > 20
+    # Two cores with a load of six others: 45 ms the longest of 455. But any system may let one wait for longer;
+    # benchmarks/serve_latency.py measures it.
+    assert sum(wait >= 0.1 for wait in waits) <= 0.02 * len(waits), waits[-5:]
+    assert waits[-1] < 1
 
 
 def test_turns_come_in_the_order_of_asking() -> None:
@@ -411,6 +418,44 @@ def test_an_answer_that_is_being_made_is_finished_before_the_end(make_rag: Calla
     assert "1085" in got[-1][1]["answer"]["text"]
 
 
+@pytest.mark.parametrize(("sent", "drain_s", "code"), [(signal.SIGTERM, 30, 0), (signal.SIGINT, 1, 130)])
+def test_a_signal_lets_an_answer_end(shell: Shell, tmp_path: Path, sent: int, drain_s: int, code: int) -> None:
+    """Of a process manager, or Ctrl-C. The answer is finished, or, where that takes longer than it may, ended by an
+    event that says so; meanwhile no one else gets in."""
+    docs = write(tmp_path / "papers", metals_txt=METAL)
+    words = ("Copper ", "melts ", "at ", "1085 ", "degrees ", "Celsius. ") * (5 if drain_s == 30 else 5000)
+    with openai_server(Reply(words=words, word_delay_s=0.05)) as model:
+        given = (f"generate.base_url={model.url}", "answer.min_confidence=0", f"serve.drain_s={drain_s}")
+        settings = [part for each in given for part in ("--set", each)]
+        with (
+            command(shell, "--docs", docs, "--generator", "openai:tiny", *settings) as (address, process),
+            caller(address) as client,
+        ):
+            until(lambda: client.get("/ready").status_code == 200, 60)
+            with client.stream("POST", "/ask", json={"question": COPPER, "stream": True}) as response:
+                events = parsed(response.iter_lines())
+                assert "tokens" in (name for name, _ in events)
+                process.send_signal(sent)
+                until(lambda: refuses(address))
+                assert process.poll() is None
+                name, told = list(events)[-1]  # whole: httpx raises for a stream that is cut off
+            assert process.wait(20) == code
+            if drain_s == 30:
+                assert (name, "1085 degrees" in told["answer"]["text"]) == ("done", True)
+            else:
+                assert (name, told["type"]) == ("error", "Stopping")
+                assert model.left.wait(5)
+
+
+def refuses(address: str) -> bool:
+    host, _, port = address.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_another_address_needs_a_key(shell: Shell, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = shell("serve", "--no-sync", "--docs", docs, "--host", "0.0.0.0", "--port", "0")
     assert told.returncode == 2
@@ -499,6 +544,49 @@ def test_a_sync_says_who_else_writes(make_rag: Callable[..., Rag], docs: Path) -
         assert end["error"]["type"] == "IndexLocked"
 
 
+def test_a_terminal_beside_a_sync_of_the_server(
+    make_real_rag: Callable[..., Rag], shell: Shell, docs: Path, index: Path, real_embedder: Any
+) -> None:
+    """It asks what the last sync left, and its own sync is refused at once; the server's goes on as if nothing was."""
+    write(docs, metals_txt=METAL)
+    rag = make_real_rag({}, answer__min_confidence=0)
+    options = ("--docs", docs, "--set", f"store.path={index}", "--set", "answer.min_confidence=0")
+    reached, go_on = threading.Event(), threading.Event()
+
+    class Held:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real_embedder, name)
+
+        def passage_vectors(self, *args: Any, **more: Any) -> Any:
+            reached.set()
+            assert go_on.wait(60)
+            return real_embedder.passage_vectors(*args, **more)
+
+    rag._parts["embedder"] = Held()
+    write(docs, birds_md=RIVER, tin_txt="Tin melts at 232 degrees Celsius.")
+    with served(rag) as server:
+        server.client.post("/sync")
+        assert reached.wait(30)
+        began, computed = time.perf_counter(), sum(os.times()[2:4])
+        refused = shell("sync", *options)
+        took, computed = time.perf_counter() - began, sum(os.times()[2:4]) - computed
+        assert refused.returncode == 1
+        assert f"is in use by process {os.getpid()}" in refused.stderr
+        assert computed < 2  # seconds; a busy machine takes longer for as much
+        assert took < 5
+        asked = shell("ask", COPPER, *options)
+        assert asked.returncode == 0
+        assert "1085" in asked.stdout
+        assert "answering from the last sync" in asked.stderr
+        assert server.client.get("/sync").json()["state"] == "running"
+        go_on.set()
+        end = server.events("/sync/events")[-1][1]
+        assert (end["state"], end["report"]["num_added"], end["error"]) == ("done", 2, None)
+    told = shell("ask", "When does tin melt?", *options)
+    assert told.returncode == 0
+    assert "232" in told.stdout
+
+
 # ---- spans and a long run ----------------------------------------------------------------------------------------
 
 
@@ -522,6 +610,54 @@ def test_spans_tell_stages_and_no_text(rag: Rag) -> None:
     told = " ".join(span.to_json() for span in spans.values())
     assert "opper" not in told
     assert "metals" not in told
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[Any]]]:
+    """Takes spans over OTLP: its address, and what came."""
+    import grpc
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+    came: list[Any] = []
+
+    class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:
+            came.append(request)
+            return trace_service_pb2.ExportTraceServiceResponse()
+
+    receiver = grpc.server(ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(), receiver)
+    port = receiver.add_insecure_port("127.0.0.1:0")
+    receiver.start()
+    try:
+        yield f"http://127.0.0.1:{port}", came
+    finally:
+        receiver.stop(None).wait()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_spans_go_to_the_collector_that_is_named(rag: Rag, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
+    for variable in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(variable)
+    with collector() as (address, came):
+        if named:
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        with served(rag) as server:
+            assert (server.desk.spans.tracer is not None) == named
+            assert server.client.post("/ask", json={"question": COPPER}).status_code == 200
+            assert server.client.post("/search", json={"query": "copper"}).status_code == 200
+        # the server has ended: what it had has been sent
+        resources = [each for request in came for each in request.resource_spans]
+        spans = [span for each in resources for scope in each.scope_spans for span in scope.spans]
+    if not named:
+        assert came == []
+        return
+    assert {span.name for span in spans} >= {"rag.ask", "rag.retrieve", "rag.generate", "rag.search"}
+    told = {attribute.key: attribute.value.string_value for attribute in resources[0].resource.attributes}
+    assert told["service.name"] == "rag"
+    (asked,) = (span for span in spans if span.name == "rag.ask")
+    assert all(span.parent_span_id == asked.span_id for span in spans if span.name == "rag.generate")
+    assert b"opper" not in b"".join(request.SerializeToString() for request in came)
 
 
 @pytest.mark.slow

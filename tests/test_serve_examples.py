@@ -131,6 +131,7 @@ def failures(server: Served, rag: Rag) -> dict[str, Any]:
 
     upload = [("files", ("notes2.md", b"x"))]
     got = {
+        400: client.post("/search", content=b"\xff", headers={"Content-Type": JSON}),
         403: client.get("/status", headers={"Origin": "http://evil.example"}),
         404: client.get("/documents/text", params={"path": "text/nothing.md"}),
         409: client.post("/sync/stop"),

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes_embed import open_rag
+from fakes_embed import FakeEmbedder, open_rag
 from fakes_read import ScriptedReader
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from hostile import NAMES, PAYLOADS
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from serving import Served, served
 from shell import write
-from test_serve_documents import PAYLOADS, pdf
+from test_serve_documents import pdf
 
 from rag.build import Rag
+from rag.errors import Cancelled
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -35,6 +38,12 @@ BIRDS = """# Birds
 ## Food
 
 The heron eats frogs and small fish. It waits for them in shallow water.
+"""
+HTML = """<!doctype html><html><head><title>Herons</title><style>p { color: red }</style>
+<script>fetch("http://evil.example/")</script></head><body><main><h1>Herons of &lt;the&gt; river</h1>
+<p>They stand in shallow water for hours and wait, often alone.</p>
+<p onclick="alert(1)">The <b>heron</b> eats <a href="http://evil.example/">frogs</a> &amp; small fish. It is grey.</p>
+</main></body></html>
 """
 HANDBOOK = (
     ["Handbook of metals", "This page says nothing of use."],
@@ -129,6 +138,30 @@ def test_a_citation_of_a_text_opens_at_the_exact_words(library: Served, visit: C
     expect(page.locator("mark")).to_have_text("The heron eats frogs and small fish.")
     expect(page.locator("mark")).to_be_in_viewport()
     expect(page.locator("pre.text")).to_contain_text("😀 Nothing about it here.")
+
+
+def test_a_citation_of_html_opens_at_the_exact_words(
+    make_rag: Callable[..., Rag], visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    """Marked in the text that was read of it; none of its own markup, styles or scripts reaches the page."""
+    folder = write(tmp_path / "site")
+    (folder / "heron.html").write_text(HTML, encoding="utf-8")
+    rag = make_rag(docs=folder, answer__min_confidence=0)
+    rag.sync()
+    with served(rag) as server:
+        page = visit(server)
+        ask(page, FROGS)
+        page.get_by_role("button", name=re.compile(r"^heron\.html:")).first.click()
+        expect(page.locator("#panel-title")).to_have_text("heron.html")
+        expect(page.locator("mark")).to_have_text("The heron eats frogs & small fish.")
+        expect(page.locator("mark")).to_be_in_viewport()
+        expect(page.locator("pre.text")).to_contain_text("Herons of <the> river")
+        assert page.locator("pre.text > :not(mark)").count() == 0
+        color = page.locator("mark").evaluate("node => getComputedStyle(node).backgroundColor")
+        assert color not in (
+            "rgba(0, 0, 0, 0)",
+            page.locator("pre.text").evaluate("n => getComputedStyle(n).backgroundColor"),
+        )
 
 
 def test_passages_say_how_they_were_found(library: Served, visit: Callable[..., Page]) -> None:
@@ -289,6 +322,58 @@ def test_a_sync_lists_what_failed_and_why(own: tuple[Served, Rag, Path], visit: 
     expect(page.locator("#sync-told")).to_contain_text("unchanged")
 
 
+class Endless(FakeEmbedder):
+    """Embeds for ever, ten tokens at a time; one that is stopped ends when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.end = threading.Event()
+
+    def passage_vectors(self, texts: Any, progress: Callable[[int], None] | None = None) -> Any:
+        try:
+            while progress and not self.end.wait(0.02):
+                progress(10)
+        except Cancelled:
+            assert self.end.wait(30)
+            raise
+        return super().passage_vectors(texts, progress)
+
+
+def test_a_sync_shows_how_far_it_is_and_stops(own: tuple[Served, Rag, Path], visit: Callable[..., Page]) -> None:
+    """And whoever goes by keyboard keeps the place meanwhile."""
+    server, rag, folder = own
+    rag._parts["embedder"] = embedder = Endless()
+    write(folder, tin_txt="Tin melts at 232 degrees Celsius.")
+    page = visit(server)
+    page.get_by_role("button", name="Files").press("Enter")
+    page.get_by_role("button", name="Sync now").press("Enter")
+    told, bar = page.locator("#sync-told"), page.get_by_role("progressbar", name="Sync progress")
+    stop = page.locator("#sync-box").get_by_role("button", name="Stop")
+    expect(told).to_contain_text("Syncing: 2 files seen, ")
+    expect(bar).to_have_attribute("max", str(len("Tin melts at 232 degrees Celsius.") + len(BIRDS.encode())))
+    button = stop.element_handle()
+    assert button is not None
+    tokens = [0]
+    while len(tokens) < 4:
+        expect(told).not_to_have_text(re.compile(f"seen, {tokens[-1]:,} tokens embedded"))
+        tokens.append(int(re.sub(r"\D", "", told.inner_text().partition("seen")[2])))
+    assert tokens == sorted(set(tokens))
+    assert button.evaluate("node => node.isConnected")  # one that is made anew can't be clicked while it is pressed
+    expect(stop).to_be_focused()
+    expect(page.locator("#holds")).to_have_text("syncing…")
+    page.keyboard.press("Enter")
+    expect(told).to_have_text("Stopping…")
+    expect(stop).to_be_focused()
+    page.keyboard.press("Enter")  # does nothing more
+    embedder.end.set()
+    expect(told).to_have_text("Stopped; what was done is kept.")
+    expect(bar).to_have_count(0)
+    expect(page.get_by_role("button", name="Sync now")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(told).to_contain_text("1 added")
+    expect(page.locator("#file-list")).to_contain_text("tin.txt")
+
+
 def test_a_sync_made_elsewhere_is_seen_within_five_seconds(
     own: tuple[Served, Rag, Path], visit: Callable[..., Page]
 ) -> None:
@@ -352,6 +437,69 @@ def test_by_keyboard_alone(library: Served, visit: Callable[..., Page]) -> None:
     expect(page.get_by_label("Question", exact=True)).to_be_focused()
 
 
+def reach(page: Page, what: Locator, key: str = "Tab") -> None:
+    """Press the key until `what` has the focus, as somebody without a mouse does."""
+    for _ in range(60):
+        page.keyboard.press(key)
+        if what.evaluate("node => node === document.activeElement"):
+            return
+    raise AssertionError(f"{key} never reaches {what}")
+
+
+def test_files_are_kept_by_keyboard_alone(own: tuple[Served, Rag, Path], visit: Callable[..., Page]) -> None:
+    """Found, added, asked in, replaced and deleted; the focus is never lost."""
+    server, _, folder = own
+    page = visit(server)
+    page.on("filechooser", lambda chooser: None)  # from now on: what asks for it at the last moment may come too late
+    expect(page.locator("#holds")).to_contain_text("1 file")
+    reach(page, page.get_by_role("button", name="Files"), "Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#panel-title")).to_be_focused()
+    files, dialog = page.locator("#file-list"), page.get_by_role("dialog")
+    pick = page.get_by_label("Files to add")
+    reach(page, pick)
+    assert pick.evaluate("node => getComputedStyle(node.previousElementSibling).outlineStyle") == "solid"  # to be seen
+    for text in ("Tin melts at 232 degrees Celsius.", "Tin melts at 231.9 degrees Celsius."):
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press("Enter")
+        chooser.value.set_files({"name": "tin.txt", "mimeType": "text/plain", "buffer": text.encode()})
+        if "231.9" in text:
+            expect(dialog).to_contain_text("'tin.txt' is there already")
+            reach(page, dialog.get_by_role("button", name="Replace"))
+            page.keyboard.press("Enter")
+        expect(page.locator(".note", has_text="1 file added")).to_have_count(1 + ("231.9" in text))
+        expect(files).to_contain_text("tin.txt")
+        expect(pick).to_be_focused()
+    assert "231.9" in (folder / "tin.txt").read_text()
+    search = page.get_by_label("Find a file")
+    reach(page, search, "Shift+Tab")
+    page.keyboard.type("tin")
+    expect(files.locator("li")).to_have_count(1)
+    reach(page, page.get_by_role("button", name="Ask in tin.txt only"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Question", exact=True)).to_be_focused()
+    expect(page.get_by_label("In", exact=True)).to_have_value("tin.txt")
+    reach(page, page.get_by_role("button", name="Files"), "Shift+Tab")
+    page.keyboard.press("Enter")
+    delete = page.get_by_role("button", name="Delete tin.txt")
+    reach(page, delete)
+    page.keyboard.press("Enter")
+    expect(dialog).to_contain_text("tin.txt is deleted from the folder")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#panel")).to_be_visible()  # that Escape was the dialog's
+    expect(delete).to_be_focused()
+    page.keyboard.press("Enter")
+    reach(page, dialog.get_by_role("button", name="Delete"))
+    page.keyboard.press("Enter")
+    expect(files).not_to_contain_text("tin.txt")
+    assert not (folder / "tin.txt").exists()
+    expect(page.get_by_role("button", name="Delete birds.md")).to_be_focused()  # what stands nearest
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel")).to_be_hidden()
+    expect(page.get_by_role("button", name="Files")).to_be_focused()
+
+
 def test_on_a_phone(library: Served, visit: Callable[..., Page]) -> None:
     page = visit(library, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
     ask(page, COPPER)
@@ -384,22 +532,35 @@ def test_the_theme_is_the_systems_until_it_is_chosen(library: Served, visit: Cal
     assert is_dark()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(library: Served, browser: Browser, scheme: str) -> None:
+@pytest.fixture
+def axe(browser: Browser) -> Iterator[Callable[..., tuple[Page, Callable[[str], None]]]]:
+    """Opens a page where axe may run; and what looks for serious faults of the page as it is now."""
     from axe_playwright_python.sync_playwright import Axe
 
-    context = browser.new_context(bypass_csp=True, color_scheme=scheme)  # type: ignore[arg-type]
-    page = context.new_page()
-    page.goto(library.address)
+    contexts = []
+
+    def open_page(server: Served, **options: Any) -> tuple[Page, Callable[[str], None]]:
+        contexts.append(browser.new_context(bypass_csp=True, **options))
+        page = contexts[-1].new_page()
+        page.goto(server.address)
+
+        def check(where: str) -> None:
+            found = Axe().run(page).response["violations"]
+            serious = [v for v in found if v["impact"] in ("serious", "critical")]
+            told = [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in serious]
+            assert not told, where
+
+        return page, check
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(library: Served, axe: Callable[..., Any], scheme: str) -> None:
+    page, check = axe(library, color_scheme=scheme)
     expect(page.locator("#holds")).to_contain_text("files")
-
-    def check(where: str) -> None:
-        found = Axe().run(page).response["violations"]
-        told = [
-            (v["id"], [n["html"][:120] for n in v["nodes"]]) for v in found if v["impact"] in ("serious", "critical")
-        ]
-        assert not told, where
-
     if scheme == "light":
         check("at first")
     ask(page, COPPER)
@@ -414,41 +575,136 @@ def test_axe_finds_nothing_serious(library: Served, browser: Browser, scheme: st
     check("with a text")
     page.get_by_role("button", name="Files").click()
     check("with the files")
+    page.get_by_role("button", name="Delete birds.md").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check("with a question that must be answered")
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Index").click()
     check("with the index")
-    context.close()
+
+
+def test_axe_while_it_is_written(slow: Served, axe: Callable[..., Any]) -> None:
+    page, check = axe(slow)
+    page.get_by_label("Question", exact=True).fill(FROGS)
+    page.keyboard.press("Enter")
+    expect(page.locator(".draft")).to_be_visible()
+    check("while it is written")
+    expect(page.locator(".answer[aria-busy]")).to_have_count(1)  # still
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".answer .told")).to_have_text("Stopped.")
+    check("stopped")
+
+
+def test_axe_where_the_key_is_asked_for_and_on_a_phone(library: Served, axe: Callable[..., Any]) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+    with served(library.desk.rag, "a-secret-of-some-length") as server:
+        page, check = axe(server, **phone)
+        page.locator("#key-field").fill("a-wrong-secret-of-length")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("That key is wrong.")).to_be_visible()
+        check("with the key's dialog")
+        page.locator("#key-field").fill("a-secret-of-some-length")
+        page.keyboard.press("Enter")
+        ask(page, COPPER)
+        page.locator(".passages summary").tap()
+        check("with an answer")
+        page.locator("button.source").first.tap()
+        expect(page.locator(".sheet img")).to_be_visible()
+        check("with a page")
+        page.get_by_role("button", name="Close").tap()
+        page.get_by_role("button", name="Files").tap()
+        check("with the files")
 
 
 # ---- hostile documents -------------------------------------------------------------------------------------------
 
 
+def as_shown(text: str) -> str:
+    """Marks that turn the reading direction are named, not obeyed."""
+    return re.sub("[\u202a-\u202e]", lambda m: f"⟦U+{ord(m[0]):04X}⟧", text)
+
+
+def lines(text: str) -> list[str]:
+    return [line.strip() for line in as_shown(text).splitlines() if line.strip()]
+
+
 def test_payloads_are_shown_as_text(make_rag: Callable[..., Rag], tmp_path: Path, visit: Callable[..., Page]) -> None:
-    """`visit` sees to it that nothing was fetched elsewhere and no box opened."""
+    """In questions, passages, quotes, names and texts; those with several lines, too. `visit` sees to it that nothing
+    was fetched elsewhere and no box opened."""
     folder = tmp_path / "hostile"
     folder.mkdir()
-    hostile = [p for p in PAYLOADS if "\n" not in p]
-    named = "<img src=x onerror=alert(1)> {{7*7}} x\u202egnp.txt"
-    text = "".join(f"Herons number {n} say {payload} here.\n\n" for n, payload in enumerate(hostile))
-    (folder / named).write_text(text, encoding="utf-8")
+    named = [NAMES[n % len(NAMES)].replace(".txt", f" {n}.txt") for n in range(len(PAYLOADS))]
+    texts = [f"Herons number {n} say {payload} here.\n" for n, payload in enumerate(PAYLOADS)]
+    for name, text in zip(named, texts, strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
     rag = make_rag(docs=folder, answer__min_confidence=0, split__max_tokens=200)
     rag.sync()
     with served(rag) as server:
         page = visit(server)
-        ask(page, "What do herons number 0 say?")
-        page.locator(".passages summary").click()
-        for payload in ("<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "{{7*7}}", "../../etc/passwd"):
-            expect(page.locator(".passage").first).to_contain_text(payload)
-        assert page.locator(".turns img, .turns script, .turns a, .turns iframe").count() == 0
-        expect(page.locator(".passage-text").first).to_contain_text("⟦U+202E⟧")  # named, not obeyed
-        page.locator("button.source").first.click()
-        expect(page.locator("pre.text")).to_contain_text("javascript:alert(1)")
-        expect(page.locator("#panel-title")).to_contain_text("<img src=x onerror=alert(1)>")
+        for number, (name, text) in enumerate(zip(named, texts, strict=True)):
+            ask(page, f"What do herons number {number} say? {PAYLOADS[number]}".replace("\n", " "), number + 1)
+            turn = page.locator(".turn").last
+            for line in lines(f"What do herons number {number} say? {PAYLOADS[number]}".replace("\n", " ")):
+                expect(turn.locator(".question")).to_have_text(line)
+            turn.locator(".passages summary").click()
+            mine = turn.locator(".passage", has_text=f"Herons number {number} say").first
+            for line in lines(text):
+                expect(mine).to_contain_text(line)
+            mine.locator(".passage-head button").click()
+            told = page.locator("pre.text")
+            expect(told).to_contain_text(f"Herons number {number}")
+            assert told.text_content() == as_shown(text)
+            assert as_shown(name) == page.locator("#panel-title").text_content()
+        assert page.locator(".turns img, .turns script, .turns a, .turns iframe, .turns svg").count() == 0
         page.get_by_role("button", name="Files").click()
-        expect(page.locator("#file-list")).to_contain_text("⟦U+202E⟧gnp.txt")
-        assert page.locator("#panel-body img, #panel-body script, #panel-body a").count() == 0
-        page.get_by_label("Question", exact=True).fill("<img src=x onerror=alert(1)>")
-        page.keyboard.press("Enter")
-        expect(page.locator(".question").last).to_have_text("<img src=x onerror=alert(1)>")
+        for name in named:
+            expect(page.locator("#file-list")).to_contain_text(as_shown(name))
+        page.get_by_role("button", name=re.compile(r"^Ask in javascript:alert\(1\) 1\.txt only")).click()
+        ask(page, "What do herons say?", len(PAYLOADS) + 1)
+        expect(page.locator(".turn").last.locator(".passage")).to_have_count(1)
+        page.get_by_role("button", name="Index").click()
+        expect(page.locator(".facts-table")).to_contain_text("indexed")
+        for kind in ("img", "script", "a", "iframe", "svg"):
+            assert page.locator(f"#panel-body {kind}, #turns {kind}").count() == 0
+
+
+def test_a_hostile_pdf_is_a_picture_and_a_text(
+    make_rag: Callable[..., Rag], tmp_path: Path, visit: Callable[..., Page]
+) -> None:
+    """Its scripts aren't run, its links aren't there, its attachments aren't opened."""
+    from pypdf import PdfReader, PdfWriter
+    from pypdf.annotations import Link
+    from pypdf.generic import DictionaryObject, NameObject, TextStringObject
+
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    said = [line for payload in PAYLOADS for line in lines(payload) if line.isascii()]
+    writer = PdfWriter(
+        PdfReader(pdf(tmp_path / "plain.pdf", ["Herons say on this page:", *said], ["And nothing here."]))
+    )
+    script = {"/S": NameObject("/JavaScript"), "/JS": TextStringObject("app.launchURL('http://evil.example/js', true)")}
+    writer.root_object[NameObject("/OpenAction")] = DictionaryObject({NameObject(k): v for k, v in script.items()})
+    writer.add_annotation(0, Link(rect=(0, 0, 595, 842), url="http://evil.example/link"))
+    writer.add_annotation(0, Link(rect=(0, 0, 595, 842), url="javascript:alert(1)"))
+    writer.add_attachment("<img src=x onerror=alert(1)>.html", b"<script>alert(1)</script>")
+    writer.add_metadata({"/Title": "<img src=x onerror=alert(1)>"})
+    writer.write(folder / "javascript:alert(1).pdf")
+    rag = make_rag(docs=folder, answer__min_confidence=0, split__max_tokens=200)
+    rag.sync()
+    with served(rag) as server:
+        page = visit(server)
+        ask(page, "What do herons say on this page?")
+        page.locator("button.source").first.click()
+        expect(page.get_by_alt_text("Page 1 of javascript:alert(1).pdf")).to_be_visible()
+        expect(page.locator(".box").first).to_be_visible()
+        assert page.locator("#panel a, #panel iframe, #panel embed, #panel object, #panel script").count() == 0
+        page.locator(".sheet img").click()  # where the links lie
+        assert page.url == f"{server.address}/"
+        page.get_by_role("button", name="As text").click()
+        for line in said:
+            expect(page.locator("pre.text")).to_contain_text(line)
+        expect(page.locator(".tools").last).to_contain_text("<img src=x onerror=alert(1)>")  # its title
+        assert page.locator("#panel a, #panel iframe, #panel img, #panel script").count() == 0
 
 
 def test_the_policy_stops_what_would_slip_through(library: Served, visit: Callable[..., Page]) -> None:

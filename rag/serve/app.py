@@ -31,6 +31,7 @@ Every failure is `{"error": {"type", "message", "hint"}}`. Where a key is set, a
 and `/ready` needs `Authorization: Bearer KEY`.
 """
 REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ProblemOut, "description": "What was sent can't be read"},
     401: {"model": ProblemOut, "description": "The key is missing or wrong"},
     403: {"model": ProblemOut, "description": "Another site's page asks"},
     409: {"model": ProblemOut, "description": "There is no index yet, or another process writes it"},

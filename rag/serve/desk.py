@@ -159,6 +159,11 @@ class Desk:
         self.draining.set()
         self.syncing.cancel()
 
+    def give_up(self) -> None:
+        """Answers that are still being made end now; each client is told."""
+        for asking in list(self.asking):
+            asking.leave()
+
     def _await_warmth(self) -> None:
         """A thread that loads models still reads the index: it must not be closed under it."""
         if self._warming.acquire(timeout=WARMING_S):
@@ -167,8 +172,7 @@ class Desk:
     async def end(self) -> None:
         """Stop what still runs and give everything back."""
         self.leave()
-        for asking in list(self.asking):
-            asking.leave()
+        self.give_up()
         await asyncio.to_thread(self.syncing.close)
         for asking in list(self.asking):
             await asyncio.to_thread(asking.join)

@@ -67,9 +67,8 @@ def as_problem(error: Exception) -> Problem:
             return Problem(status, type(error).__name__, error.message, error.hint)
         case HTTPException():
             kind = {404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge"}.get(error.status_code, "BadRequest")
-            return Problem(
-                error.status_code, kind, str(error.detail), "/openapi.json lists what there is", error.headers
-            )
+            hint = "says what is expected" if kind == "BadRequest" else "lists what there is"
+            return Problem(error.status_code, kind, str(error.detail), f"/openapi.json {hint}", error.headers)
         case RequestValidationError():
             first = error.errors()[0]
             where = ".".join(str(part)[:60] for part in first["loc"])

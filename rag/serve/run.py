@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 import uvicorn
@@ -16,10 +18,12 @@ from rag.build import Rag
 from rag.config import Serve
 from rag.errors import ConfigError
 from rag.serve.app import build
+from rag.serve.desk import Desk
 from rag.serve.guard import is_loopback
 
 KEY = "RAG_API_KEY"
 SHORTEST = 16
+GRACE_S = 3  # an answer that is given up needs a moment to say so; what is open then is cut off
 SWITCH_S = 0.0005  # Python's own 5 ms would let each computing thread hold up the event loop for so long
 
 
@@ -45,13 +49,20 @@ def read_key(settings: Serve) -> str | None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, leaving: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
         super().__init__(config)
-        self._leaving = leaving
+        self._desk = desk
+        self.interrupted = False  # by Ctrl-C
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self.interrupted |= sig == signal.SIGINT
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._leaving()
+        self._desk.leave()
+        late = asyncio.get_running_loop().call_later(self._desk.settings.drain_s, self._desk.give_up)
         await super().shutdown(sockets)
+        late.cancel()
 
 
 def serve(
@@ -62,8 +73,9 @@ def serve(
     port: int | None = None,
     started: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve until SIGTERM (then the process exits with 0) or Ctrl-C. `started` gets the address once it is listened on.
-    `host` and `port` instead of the config's. Raises ConfigError."""
+    """Serve until SIGTERM (then the process exits with 0) or Ctrl-C (then KeyboardInterrupt is raised, when all is
+    done). `started` gets the address once it is listened on. `host` and `port` instead of the config's. Raises
+    ConfigError."""
     given = {"host": host, "port": port}
     settings = rag.config.serve.model_copy(update={k: v for k, v in given.items() if v is not None})
     key = read_key(settings)
@@ -78,11 +90,11 @@ def serve(
         sys.setswitchinterval(SWITCH_S)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal anew when all is done
     server.run(sockets=[listener])
+    if server.interrupted:  # asyncio swallows the one that uvicorn raises anew
+        raise KeyboardInterrupt
 
 
-def prepare(
-    rag: Rag, settings: Serve, key: str | None, sync_first: bool = False
-) -> tuple[uvicorn.Server, socket.socket, str]:
+def prepare(rag: Rag, settings: Serve, key: str | None, sync_first: bool = False) -> tuple[_Server, socket.socket, str]:
     """A server that isn't running yet, the socket it listens on, and its address. Raises ConfigError."""
     app = build(rag, settings, key)
     app.state.sync_first = sync_first
@@ -95,11 +107,11 @@ def prepare(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        timeout_graceful_shutdown=ceil(settings.drain_s) + GRACE_S,
     )
     listener = _listen(settings)
     name = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return _Server(config, app.state.desk.leave), listener, f"http://{name}:{listener.getsockname()[1]}"
+    return _Server(config, app.state.desk), listener, f"http://{name}:{listener.getsockname()[1]}"
 
 
 def _listen(settings: Serve) -> socket.socket:

@@ -24,9 +24,18 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
+// What had the focus hands it to what takes its place: the same by name, else what stands where it stood.
 export function put(parent, ...children) {
+  const held = document.activeElement !== parent && parent.contains(document.activeElement) ? document.activeElement : null;
+  const at = held ? reachable(parent).indexOf(held) : -1;
   parent.replaceChildren(...children.flat().filter(Boolean));
+  if (!held || parent.contains(document.activeElement)) return;
+  const now = reachable(parent);
+  (now.find((node) => named(node) === named(held)) ?? now[Math.min(at, now.length - 1)])?.focus({ preventScroll: true });
 }
+
+const reachable = (parent) => [...parent.querySelectorAll("button:not([disabled]), input, summary, [tabindex='0']")];
+const named = (node) => node.getAttribute("aria-label") ?? node.textContent;
 
 // For screen readers.
 export function say(text) {

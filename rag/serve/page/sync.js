@@ -32,11 +32,22 @@ function draw(place = $("sync-box")) {
     failed: shown(latest?.error ? `${latest.error.message} ${latest.error.hint}` : "It failed."),
     done: latest?.report ? reported(latest.report) : "",
   }[state];
+  if (running && place.dataset.state === state) { // the button stays: it may be just being pressed
+    $("sync-told").textContent = told;
+    place.querySelector("progress").replaceWith(bar);
+    if (place.querySelectorAll(".failures li").length < latest.not_indexed.length) {
+      place.querySelector(".failures")?.remove();
+      place.append(failures());
+    }
+    return;
+  }
+  place.dataset.state = state;
+  const stopping = state === "stopping"; // not `disabled`, which would take the focus away
   put(place,
     el("div", { class: "row" },
       el("p", { class: state === "failed" ? "told bad" : "told", id: "sync-told" }, told),
       running
-        ? el("button", { type: "button", disabled: state === "stopping", onclick: stop }, "Stop")
+        ? el("button", { type: "button", "aria-disabled": stopping ? "true" : null, onclick: stopping ? () => {} : stop }, "Stop")
         : el("button", { type: "button", class: "strong", onclick: begin }, "Sync now")),
     running ? bar : null,
     failures());
