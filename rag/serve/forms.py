@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 
 from rag.types import Within
 
@@ -25,11 +25,11 @@ HISTORY = "What was said before; a model rewrites the question"
 class Searching(Form):
     query: Text = Field(examples=[QUESTION])
     filter: Filter = Field(None, examples=["type=pdf page>=3"], description=FILTER)
-    top_k: int | None = Field(None, ge=1, le=1000, description="How many passages; null: as configured")
+    top_k: StrictInt | None = Field(None, ge=1, le=1000, description="How many passages; null: as configured")
     kind: Literal["hybrid", "dense", "lexical"] | None = None
-    min_score: float | None = None
+    min_score: StrictFloat | None = None
     mmr: StrictBool | None = Field(None, description="Prefer passages that differ from each other")
-    neighbours: int | None = Field(None, ge=0, le=10, description="Chunks to add around each hit")
+    neighbours: StrictInt | None = Field(None, ge=0, le=10, description="Chunks to add around each hit")
 
 
 class Turn(Form):
@@ -41,9 +41,9 @@ class Question(Form):
     question: Text = Field(examples=[QUESTION])
     history: list[Turn] = Field([], max_length=MOST_TURNS, description=HISTORY)
     filter: Filter = Field(None, examples=["path=ops/*"])
-    top_k: int | None = Field(None, ge=1, le=1000)
+    top_k: StrictInt | None = Field(None, ge=1, le=1000)
     kind: Literal["hybrid", "dense", "lexical"] | None = None
-    min_score: float | None = None
+    min_score: StrictFloat | None = None
     stream: StrictBool = Field(False, description="Answer as server-sent events")
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from rag.markup import plain
 from rag.prompt import one_line
@@ -57,7 +57,7 @@ class ChatMessage(Open):
 
 
 class StreamOptions(Open):
-    include_usage: bool = False
+    include_usage: StrictBool = False
 
 
 class Chat(Open):
@@ -65,10 +65,10 @@ class Chat(Open):
     messages: list[ChatMessage] = Field(
         min_length=1, max_length=MOST_TURNS, examples=[[{"role": "user", "content": QUESTION}]]
     )
-    stream: bool | None = False
+    stream: StrictBool | None = False
     stream_options: StreamOptions | None = None
     filter: Filter = Field(None, description="Not OpenAI's: which files may be used")
-    top_k: int | None = Field(None, ge=1, le=1000, description="Not OpenAI's: how many passages")
+    top_k: StrictInt | None = Field(None, ge=1, le=1000, description="Not OpenAI's: how many passages")
 
 
 class ChatChoice(BaseModel):
@@ -102,7 +102,7 @@ class ToEmbed(Open):
         Field(examples=[["a heron", "an iron nail"]])
     )
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = None
+    dimensions: StrictInt | None = None
 
 
 class Vector(BaseModel):
