@@ -18,6 +18,7 @@ import random
 import select
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -150,6 +151,8 @@ def perform(job: Job, tell: int) -> None:
                 opened.compact()
             case "repair":
                 opened.repair()
+            case "restore":
+                opened.repair(from_copy=True)
     say(done=time.perf_counter())
 
 
@@ -165,13 +168,15 @@ def open_for(job: Job) -> Any:
 def hook(point: Callable[[str], None]) -> None:
     """Where an instant matters. In the fork only."""
     from rag.store import vectors, writer
+    from rag.store.archive.container import ArchiveWriter
     from rag.store.lexical import Lexical
 
-    opened, transaction, replace = Catalog.__init__, Catalog.transaction, os.replace
+    prepared, transaction, replace = Catalog._prepare, Catalog.transaction, os.replace
 
-    def open_catalog(self: Catalog, *args: Any, **more: Any) -> None:
-        opened(self, *args, **more)
-        self._db.set_trace_callback(lambda sql: point("commit") if sql == "COMMIT" else None)
+    def prepare(self: Catalog, readonly: bool) -> Any:
+        names = {"COMMIT": "commit", "ALTER": "alter"}  # the latter while an older format is brought up to date
+        self._db.set_trace_callback(lambda sql: point(names[word]) if (word := sql.split(" ")[0]) in names else None)
+        return prepared(self, readonly)
 
     @contextlib.contextmanager
     def committing(self: Catalog) -> Iterator[None]:
@@ -192,12 +197,13 @@ def hook(point: Callable[[str], None]) -> None:
 
         setattr(owner, name, call)
 
-    Catalog.__init__ = open_catalog  # type: ignore[method-assign]
+    Catalog._prepare = prepare  # type: ignore[method-assign]
     Catalog.transaction = committing  # type: ignore[method-assign]
     pointed(Lexical, "change", "lexical")
     for name in ("add", "remove", "close"):
         pointed(vectors._Collection, name, "chroma")
     pointed(writer, "seal", "seal")
+    pointed(ArchiveWriter, "put", "member")
     pointed(Catalog, "vacuum", "vacuum")
     pointed(shutil, "rmtree", "remove")
 
@@ -319,10 +325,12 @@ class Crashes:
             while sum(self.kills.values()) < end:
                 again(self._chance.random() >= chain, *self._aim(points, gaps, ends[-1] - points[0]["at"]))
 
-    def crash_points(self, do: str, most: int | None, **more: Any) -> None:
-        """Kill `do` at each of its points (or `most` of them), each time from the same start."""
+    def crash_points(self, do: str, most: int | None, among: tuple[str, ...] = ("",), **more: Any) -> None:
+        """Kill `do` at each of its points (or `most` of them, of those whose names begin so), each time from the same
+        start."""
         with self._restored(do, more) as (events, again):
-            numbers = range(sum("point" in event for event in events))
+            names = [event["point"] for event in events if "point" in event]
+            numbers = [number for number, name in enumerate(names) if name.startswith(among)]
             for at in numbers if most is None else self._chance.sample(numbers, most):
                 again(True, at, 0.0)
 
@@ -339,6 +347,8 @@ class Crashes:
                     return target.read_bytes()
                 case "repair":  # of an index that is damaged
                     return answers(self.index)
+                case "restore":  # of a catalog that is
+                    return answers(self.index) if is_readable(self.index) else "damaged"
             return state_of(self.index)
 
         copy(target, kept)
@@ -378,7 +388,7 @@ class Crashes:
         """(point, seconds behind it): a commit, the time that a save takes, or any instant."""
         chance = self._chance
         commits = [i for i, p in enumerate(points) if p["point"].startswith(("commit", "name"))]
-        saves = [i for i, p in enumerate(points) if p["point"] in ("lexical", "chroma", "seal", "vacuum")]
+        saves = [i for i, p in enumerate(points) if p["point"] in ("lexical", "chroma", "seal", "vacuum", "member")]
         kind = chance.choice(["commit", "save", "any"])
         if kind == "commit" and commits:
             return chance.choice(commits), 0.0
@@ -478,17 +488,75 @@ def has_catalog(index: Path) -> bool:
     return True
 
 
+def is_readable(index: Path) -> bool:
+    from rag.errors import IndexDamaged
+
+    try:
+        return has_catalog(index)
+    except IndexDamaged:
+        return False
+
+
 def state_of(index: Path) -> Any:
-    if not (index / "catalog.sqlite3").exists() or not has_catalog(index):
-        return {}
-    return index_state(index)
+    """With the vectors of pictures and recordings; of an older format, that it is one."""
+    from rag.errors import IndexMismatch
+
+    try:
+        if not (index / "catalog.sqlite3").exists() or not has_catalog(index):
+            return {}
+    except IndexMismatch:  # from the first to today's there is more than one step
+        return {"format": "an older one"}
+    return {**index_state(index), **media_state(index)}
+
+
+def media_state(index: Path) -> dict[str, Any]:
+    """As `index_state`, by the public id of each picture and window. Asserts that Chroma holds the catalog's."""
+    from rag.store.index import SPACES, chroma_folder
+    from rag.store.vectors import open_embedded
+
+    found: dict[str, Any] = {}
+    with closing(Catalog(index / "catalog.sqlite3", readonly=True)) as catalog:
+        generation = catalog.generation
+        for space in SPACES:
+            if not (ids := catalog.media_ids(space, generation)):
+                continue
+            here = chroma_folder(generation_folder(index, generation), space)
+            with closing(open_embedded(here, int(catalog.meta(space)["dimension"]), Store(), space=space)) as dense:
+                assert dense.ids() == catalog.vector_ids(generation, space)
+            for row, vector in zip(catalog.media(ids).values(), catalog.vectors_of(ids, "media"), strict=True):
+                found[f"{space} {row.key}"] = (space, None, [(row.key, row.location, vector.tobytes())])
+    return found
 
 
 def vector_keys(index: Path) -> set[bytes]:
-    if not (index / "catalog.sqlite3").exists() or not has_catalog(index):
+    """Of any format; none of a catalog that can't be read."""
+    if not (index / "catalog.sqlite3").exists():
         return set()
-    with closing(Catalog(index / "catalog.sqlite3", readonly=True)) as catalog:
-        return {row[0] for row in catalog._db.execute("SELECT key FROM vectors")}
+    with closing(sqlite3.connect(f"file:{index / 'catalog.sqlite3'}?mode=ro", uri=True)) as database:
+        try:
+            return {row[0] for row in database.execute("SELECT key FROM vectors")}
+        except sqlite3.DatabaseError:
+            return set()
+
+
+def make_older(index: Path) -> None:
+    """The catalog as the first version wrote it: without checksums, times and pictures."""
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        database.execute("DROP INDEX vectors_marked")
+        database.execute("DROP TABLE media")
+        for table in ("contents", "chunks", "vectors"):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN sum")
+        database.execute("ALTER TABLE contents DROP COLUMN times")
+        database.execute("ALTER TABLE chunks DROP COLUMN seconds")
+        database.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
+
+
+def damage_catalog(index: Path) -> None:
+    """Its pages; what its log holds goes into it first."""
+    file = index / "catalog.sqlite3"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    file.write_bytes(file.read_bytes()[:4096] + b"\xff" * (file.stat().st_size - 4096))
 
 
 def check_vectors(index: Path) -> None:

@@ -21,10 +21,14 @@ from crashes import (
     chroma_losses,
     chunks_of,
     crash_everywhere,
+    damage_catalog,
     delete_half,
+    hurt,
+    make_older,
     state_of,
     write_folder,
 )
+from fakes_media import drawn, encoded, hummed, recorded
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,7 @@ def crashes(forker: Forker, tmp_path: Path) -> Crashes:
 def test_whatever_is_killed_is_whole_and_goes_on(crashes: Crashes) -> None:
     """Sync, deletion, compact, export, import, repair: what was is there, or what was to be; the next run ends as if
     nothing had happened, and embeds nothing that was stored."""
-    kills = 1000 if SOAK else 84
+    kills = 1000 if SOAK else 100 - sum(AIMED.values())
     crash_everywhere(crashes, kills, files=10 if SOAK else 6)
     found = crashes.figures()
     assert found["kills"] == kills
@@ -52,28 +56,66 @@ def test_whatever_is_killed_is_whole_and_goes_on(crashes: Crashes) -> None:
     assert found["stored_texts_embedded_again"] == 0
 
 
-@pytest.mark.parametrize("what", ["new", "changed", "compact", "import"])
+AIMED = {
+    "new": 4,
+    "changed": 4,
+    "compact": 4,
+    "import": 4,
+    "export": 4,
+    "repair": 4,
+    "restore": 4,
+    "older": 4,
+    "media": 2,
+}
+
+
+@pytest.mark.parametrize("what", AIMED)
 def test_every_commit_and_every_save(what: str, crashes: Crashes) -> None:
     """Each point once; in CI a few of each operation."""
-    write_folder(crashes.docs, 1, 10, crashes.lines)
-    more = {}
-    if what != "new":
+    docs, index = crashes.docs, crashes.index
+    write_folder(docs, 1, 10 if SOAK or what in ("new", "changed", "compact", "import") else 4, crashes.lines)
+    do, among, more = "sync", ("",), {}
+    if what == "media":  # a collection each
+        among = ("chroma",)
+        (docs / "drawn.png").write_bytes(encoded(drawn(1)))
+        (docs / "tune.wav").write_bytes(recorded(hummed(1, 16_000), 16_000))
+    elif what != "new":
         crashes.run("sync")
-    if what == "changed":
-        change_folder(crashes.docs, 2, crashes.lines)
-    if what == "compact":
-        before = chunks_of(state_of(crashes.index))
-        delete_half(crashes.docs)
-        crashes.run("sync")
-        crashes.gone = [piece for chunk in before - chunks_of(state_of(crashes.index)) for piece in chunk]
-    if what == "import":
-        more["file"] = crashes.folder / "x"
-        crashes.run("export", **more)
-        shutil.rmtree(crashes.index)
-    crashes.crash_points(what if what in ("compact", "import") else "sync", None if SOAK else 4, **more)
-    assert crashes.figures()["kills"] >= 4
+    match what:
+        case "changed":
+            change_folder(docs, 2, crashes.lines)
+        case "compact":
+            do, before = "compact", chunks_of(state_of(index))
+            delete_half(docs)
+            crashes.run("sync")
+            crashes.gone = [piece for chunk in before - chunks_of(state_of(index)) for piece in chunk]
+        case "import" | "export":
+            do, more["file"] = what, crashes.folder / "x"
+            crashes.run("export", **more)
+            if what == "import":
+                shutil.rmtree(index)
+            else:
+                delete_half(docs)
+                crashes.run("sync")
+        case "repair":
+            do, among = "repair", ("commit", "chroma", "lexical", "seal")
+            hurt(index, "chroma/*/data_level0.bin")
+        case "restore":  # of what was before the last sync
+            do = "restore"
+            shutil.copytree(index / "copies", crashes.folder / "copies")
+            change_folder(docs, 2, crashes.lines)
+            crashes.run("sync")
+            shutil.rmtree(index / "copies")
+            shutil.copytree(crashes.folder / "copies", index / "copies")
+            damage_catalog(index)
+        case "older":
+            among = ("alter", "commit")
+            make_older(index)
+    crashes.crash_points(do, None if SOAK else AIMED[what], ("",) if SOAK else among, **more)
+    assert crashes.figures()["kills"] >= AIMED[what]
     assert crashes.re_embedded == 0
-    assert {"embedded": 0} in crashes.run("sync")["events"]
+    if what != "restore":
+        assert {"embedded": 0} in crashes.run("sync")["events"]
 
 
 @pytest.mark.slow

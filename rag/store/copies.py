@@ -80,9 +80,10 @@ def restore(folder: Path) -> Path:
     new = folder / "catalog.sqlite3.part"
     shutil.copyfile(good, new)
     with closing(Catalog(new)) as catalog:
-        # Above every number in use, so no reader takes another generation for the one it knows.
+        # Above every number in use: no reader takes it for the one it knows, and nothing derived has it yet. What was
+        # made of the damaged one would go for whole, if a kill came before it is made anew.
         numbers = [int(p.name) for p in (folder / "generations").glob("*") if p.name.isdigit()]
-        catalog.set_meta(generation=max([catalog.generation, *numbers]))
+        catalog.set_meta(generation=max([catalog.generation, *numbers]) + 1)
     to_disk(new)
     if file.is_dir():
         os.replace(file, f"{file}.damaged")
