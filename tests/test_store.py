@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -776,8 +777,10 @@ def test_the_second_writer_is_refused_at_once_and_a_killed_one_leaves_no_lock(in
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
+        start = time.monotonic()
         with pytest.raises(IndexLocked, match=f"in use by process {holder.pid} since"), IndexWriter(index, Store()):
             pass
+        assert time.monotonic() - start < 2, "not at once"
         holder.kill()
     with IndexWriter(index, Store()) as writer:
         assert writer.catalog.generation == 0
@@ -947,7 +950,9 @@ def test_a_reader_in_another_process_sees_each_generation(docs: Path, index: Pat
         for version in (1, 2, 3):
             write_version(docs, version)
             rag.sync()
+            finished = time.monotonic()
             assert ask() == f"['{version}']"
+            assert time.monotonic() - finished < 5
         (docs / "new.txt").write_text("Version 4 of a new file about apples.")
         rag.sync()  # a copy of the generation, while the other process has it open
         assert ask() == "['3', '4']"
