@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fakes_embed import FakeEmbedder, index_state, open_rag
+from fakes_media import drawn, encoded
 from shell import METAL, RIVER, write
 
 from rag.build import Rag
@@ -265,21 +266,37 @@ def held(index: Path, *needles: bytes) -> list[tuple[str, bytes]]:
     return [(str(p.relative_to(index)), needle) for p in files for needle in needles if needle in p.read_bytes()]
 
 
+def term_held(index: Path, term: str) -> int:
+    """In how many documents of every generation's lexical index a term is, deleted ones included: in the files it is
+    compressed."""
+    folders = index.glob("generations/*/lexical")
+    return sum(Lexical(folder, Analyzer())._searcher.doc_freq("terms", term) for folder in folders)
+
+
 def test_what_was_deleted_is_gone_from_the_disk(rag: Rag, docs: Path, index: Path, embedder: FakeEmbedder) -> None:
-    write(docs, birds_md=RIVER, secret_txt=SECRET)
+    """Its text, its terms, its vector, and the vector of a picture."""
+    write(docs, birds_md=RIVER, secret_txt=SECRET, **{f"{i}_txt": f"Number {i}." for i in range(9)})
+    for seed, name in enumerate(("kept.png", "secret.png")):
+        (docs / name).write_bytes(encoded(drawn(seed)))
     rag.sync()
-    needles = (b"launch code", embedder.query_vector(SECRET).tobytes())
+    (picture,) = rag.image_embedder.vectors([drawn(1)])
+    needles = (b"launch code", embedder.query_vector(SECRET).tobytes(), picture.tobytes())
     assert {needle for _, needle in held(index, *needles)} == set(needles)
+    assert term_held(index, "7351") == 1
     assert "7351" in rag.search("launch code")[0].text
-    (docs / "secret.txt").unlink()
+    for name in ("secret.txt", "secret.png"):
+        (docs / name).unlink()
     rag.sync()
     assert all("7351" not in p.text for p in rag.search("launch code"))  # at once
-    assert held(index, *needles)
+    assert [p.source for p in rag.search(image=docs / "kept.png", k=5)] == ["kept.png"]
+    assert {needle for _, needle in held(index, *needles)} == set(needles)
+    assert term_held(index, "7351") >= 1  # so few were deleted that the indexes went on from the last ones
     rag.close()
     with open_rag(docs, index, embedder) as other:
         before, after = other.compact()
         assert after <= before
         assert held(index, *needles) == []
+        assert term_held(index, "7351") == 0
         assert other.doctor().ok
         assert other.search("heron")[0].source == "birds.md"
         assert other.sync().embedded == 0

@@ -749,3 +749,68 @@ def test_a_page_on_its_side_is_read_from_its_first_line(tmp_path: Path, turn: in
     writer.write(tmp_path / "turned.pdf")
     text = load(tmp_path / "turned.pdf").text
     assert text.index("heron") < text.index("Copper") < text.index("Nothing")
+
+
+def test_nothing_that_a_document_names_is_fetched(tmp_path: Path) -> None:
+    """Pictures, style sheets, entities, schemas and templates by http, in each format that can name one, and files of
+    this machine."""
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    from threading import Thread
+    from urllib.request import urlopen
+
+    from hostile import docx_of, epub_of, odt_of, paragraph
+    from reportlab.pdfgen.canvas import Canvas
+
+    asked: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"stolen words")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    secret = put(tmp_path, "secret", "stolen words of this machine")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        there = f"http://127.0.0.1:{server.server_address[1]}"
+        urlopen(f"{there}/reached").close()
+        doctype = f'<!DOCTYPE r SYSTEM "{there}/dtd" [<!ENTITY e SYSTEM "{there}/e"><!ENTITY f SYSTEM "{secret}">]>'
+        linked = (
+            f'<link rel="stylesheet" href="{there}/css"><base href="{there}/"><meta http-equiv="refresh" '
+            f'content="0;url={there}/next"><script src="{there}/js"></script></head><body><p>plain words</p>'
+            f'<img src="{there}/img"><iframe src="{there}/frame"></iframe><object data="file://{secret}"></object>'
+        )
+        relations = (
+            '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" '
+            'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/attachedTemplate" '
+            f'Target="{there}/template" TargetMode="External"/></Relationships>'
+        )
+        mail = f"From: a@b\nSubject: s\nContent-Type: text/html\n\n<html><head>{linked}</body></html>"
+        pdf = io.BytesIO()
+        canvas = Canvas(pdf)
+        canvas.drawString(72, 700, "plain words")
+        canvas.linkURL(f"{there}/link", (72, 690, 200, 710))
+        canvas.save()
+        files: dict[str, bytes | str] = {
+            "a.html": f"{doctype}<html><head>{linked}</body></html>",
+            "a.md": f"plain words ![picture]({there}/img) <img src='{there}/html'> [x]: {there}/x",
+            "a.xml": f"{doctype}<r><?xml-stylesheet href='{there}/xsl'?>plain words &e; &f;</r>",
+            "a.docx": docx_of(
+                paragraph("plain words &e; &f;"), doctype, {"word/_rels/settings.xml.rels": relations.encode()}
+            ),
+            "a.odt": odt_of("<text:p>plain words &e; &f;</text:p>", doctype),
+            "a.epub": epub_of(f"{doctype}<html><head>{linked}</body></html>", doctype),
+            "a.eml": mail,
+            "a.rtf": rf"{{\rtf1 plain words {{\field{{\*\fldinst INCLUDEPICTURE {there}/rtf}}}}}}",
+            "a.pdf": pdf.getvalue(),
+        }
+        for name, data in files.items():
+            text = load(put(tmp_path, name, data)).text
+            assert "stolen" not in text, name
+            assert "plain words" in text, name
+        server.shutdown()
+    assert asked == ["/reached"]

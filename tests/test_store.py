@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -776,8 +777,10 @@ def test_the_second_writer_is_refused_at_once_and_a_killed_one_leaves_no_lock(in
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
+        start = time.monotonic()
         with pytest.raises(IndexLocked, match=f"in use by process {holder.pid} since"), IndexWriter(index, Store()):
             pass
+        assert time.monotonic() - start < 2, "not at once"
         holder.kill()
     with IndexWriter(index, Store()) as writer:
         assert writer.catalog.generation == 0
@@ -947,7 +950,9 @@ def test_a_reader_in_another_process_sees_each_generation(docs: Path, index: Pat
         for version in (1, 2, 3):
             write_version(docs, version)
             rag.sync()
+            finished = time.monotonic()
             assert ask() == f"['{version}']"
+            assert time.monotonic() - finished < 5
         (docs / "new.txt").write_text("Version 4 of a new file about apples.")
         rag.sync()  # a copy of the generation, while the other process has it open
         assert ask() == "['3', '4']"
@@ -965,8 +970,10 @@ def test_many_generations_leak_neither_files_nor_threads(docs: Path, rag: Rag) -
         rag.sync()
         assert versions(rag.search("apples")) == {str(version)}
         counts.append((me.num_fds(), me.num_threads()))
-    assert counts[-1][0] <= counts[7][0] + 2
-    assert counts[-1][1] <= counts[7][1] + 3
+    files, threads = (list(column) for column in zip(*counts, strict=True))
+    assert min(files[-4:]) <= max(files[:8]) + 2
+    # tantivy's end some time after it was closed, on a busy machine later: one more a sync would be 8.
+    assert min(threads[-4:]) <= max(threads[:8]) + 3
 
 
 def test_the_fake_and_the_index_agree_on_the_dimension(docs: Path, rag: Rag) -> None:
