@@ -234,3 +234,18 @@ def test_every_sample_pdf_ends_in_one_outcome() -> None:
         "019": "no text on any of 1 pages, scanned?",
         "023": "no text on any of 1 pages, scanned?",
     }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_FSIZE, RLIMIT_AS")
+def test_limits_that_the_process_was_started_with_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Herons\n\nThe heron stands in the river.")
+    script = (
+        "import resource, sys\nfrom pathlib import Path\nfrom rag.config import Load\n"
+        "from rag.load.worker import load_one\n"
+        "for which, limit in ((resource.RLIMIT_FSIZE, 1 << 16), (resource.RLIMIT_AS, 3 << 30)):\n"
+        "    resource.setrlimit(which, (limit, limit))\n"
+        "print(load_one(Path(sys.argv[1]), Load(memory_mb=8000)).title)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "a.md")]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert told.stdout == "Herons\n", told.stderr

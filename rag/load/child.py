@@ -149,10 +149,18 @@ def _limit_memory(megabytes: int) -> None:
     import resource
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + megabytes * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    written = megabytes * 1024 * 1024  # pixels and samples; beside them it writes nothing but a traceback to stderr
-    resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
+    _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + megabytes * 1024 * 1024)
+    # pixels and samples; beside them it writes nothing but a traceback to stderr
+    _lower(resource.RLIMIT_FSIZE, megabytes * 1024 * 1024)
+
+
+def _lower(which: int, limit: int) -> None:
+    """To `limit`, unless what the process was started with (`ulimit`) is lower."""
+    import resource
+
+    hard = resource.getrlimit(which)[1]
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(which, (limit, limit))
 
 
 def _limit_cpu(seconds: float) -> None:
