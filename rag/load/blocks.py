@@ -16,6 +16,15 @@ _NUMBER = re.compile(r"\d{1,9}[.)]")
 MOST_FILLED = 8  # times the cells that a table has, with those that fill it up
 
 
+def number(text: str, default: int, digits: int = 6) -> int:
+    """What an attribute of a file says; `default` where it is none, or has more than so many digits.
+
+    >>> number("12", 1), number("-3", 1), number("99999999", 1)
+    (12, 1, 1)
+    """
+    return int(text) if text.isdecimal() and len(text) <= digits else default
+
+
 class Blocks:
     r"""Text put together block by block.
 

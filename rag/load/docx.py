@@ -15,13 +15,13 @@ from rag.errors import DocumentError, brief
 from rag.load.blocks import Blocks
 from rag.load.container import open_container
 from rag.load.decode import clean
-from rag.load.docx_numbers import LEVELS, Numbers, W, number, value
+from rag.load.docx_numbers import Numbers, level_of, related, value
+from rag.load.docx_numbers import W as _W
 from rag.types import Source
 
 if TYPE_CHECKING:
     from rag.config import Load
 
-_W = W
 _TRANSPARENT = {f"{_W}{name}" for name in ("sdt", "sdtContent", "customXml", "ins", "moveTo", "smartTag")}
 _SKIPPED = {f"{_W}{name}" for name in ("pPr", "rPr", "del", "moveFrom", "sdtPr", "instrText", "delText", "softHyphen")}
 _SKIPPED.add("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback")  # the Choice beside it is read
@@ -164,7 +164,7 @@ def _children(parent: Any, tag: str) -> Iterator[Any]:
 def _numbering(properties: Any) -> tuple[str, int]:
     """Its id and the level, 0 the outermost. No id: nothing is said; "0" takes back what the style says."""
     found = None if properties is None else properties.find(f"{_W}numPr")
-    return value(found, "numId"), number(value(found, "ilvl"), LEVELS - 1)
+    return value(found, "numId"), level_of(value(found, "ilvl"))
 
 
 def _toggle(element: Any) -> bool | None:
@@ -203,14 +203,9 @@ def _text(node: Any) -> str:
 
 def _notes(document: Any) -> Iterator[tuple[tuple[str, str], str]]:
     """Footnotes and endnotes by the tag and id of the reference to them."""
-    from docx.oxml.parser import parse_xml
-
-    for relation in document.part.rels.values():
-        kind = relation.reltype.rpartition("/")[2]
-        if relation.is_external or kind not in ("footnotes", "endnotes"):
-            continue
+    for kind, root in related(document, "footnotes", "endnotes"):
         name = kind.removesuffix("s")
-        for note in parse_xml(relation.target_part.blob).iter(f"{_W}{name}"):
+        for note in root.iter(f"{_W}{name}"):
             text = " ".join(_text(note).split())
             if text and note.get(f"{_W}type") is None:  # typed ones are the separator lines
                 yield (f"{_W}{name}Reference", note.get(f"{_W}id")), f"[Note: {text}]"

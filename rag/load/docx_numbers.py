@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from rag.load.blocks import number
+
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 LEVELS = 9
 _PLACE = re.compile(r"%([1-9])")
 _MOST = 40  # characters of a mark
+_MOST_START = 10**6
 _ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
           (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
 
@@ -25,8 +28,19 @@ def value(parent: Any, name: str) -> str:
     return "" if found is None else found.get(f"{W}val", "")
 
 
-def number(text: str, most: int = 10**6) -> int:
-    return min(int(text), most) if text.isdecimal() and len(text) < 8 else 0
+def related(document: Any, *kinds: str) -> Iterator[tuple[str, Any]]:
+    """Parts that lie beside a document's own, as `footnotes` or `numbering`: the kind and the root of its XML."""
+    from docx.oxml.parser import parse_xml
+
+    for relation in document.part.rels.values():
+        kind = relation.reltype.rpartition("/")[2]
+        if not relation.is_external and kind in kinds:
+            yield kind, parse_xml(relation.target_part.blob)
+
+
+def level_of(text: str) -> int:
+    """0 is the outermost; nonsense is taken for that."""
+    return min(number(text, 0), LEVELS - 1)
 
 
 @dataclass(frozen=True)
@@ -44,15 +58,15 @@ class Numbers:
         self._abstract: dict[str, str] = {}
         self._anew: dict[str, dict[int, int]] = {}
         self._counts: dict[str, dict[int, int]] = {}
-        for root in _parts(document):
+        for _, root in related(document, "numbering"):
             for abstract in root.iterchildren(f"{W}abstractNum"):
-                levels = {number(e.get(f"{W}ilvl", "")): _level(e) for e in abstract.iterchildren(f"{W}lvl")}
+                levels = {number(e.get(f"{W}ilvl", ""), 0): _level(e) for e in abstract.iterchildren(f"{W}lvl")}
                 self._levels[abstract.get(f"{W}abstractNumId", "")] = levels
             for one in root.iterchildren(f"{W}num"):
                 name = one.get(f"{W}numId", "")
                 self._abstract[name] = value(one, "abstractNumId")
                 starts = ((e.get(f"{W}ilvl", ""), value(e, "startOverride")) for e in one.iter(f"{W}lvlOverride"))
-                self._anew[name] = {number(level): number(start) for level, start in starts if start}
+                self._anew[name] = {number(level, 0): _start(start) for level, start in starts if start}
 
     def mark(self, name: str, depth: int) -> str:
         """In front of the next paragraph of numbering `name` on level `depth`, 0 the outermost; empty for a bullet."""
@@ -76,17 +90,13 @@ class Numbers:
         return _PLACE.sub(shown, level.text)[:_MOST].strip()
 
 
-def _parts(document: Any) -> Iterator[Any]:
-    from docx.oxml.parser import parse_xml
-
-    for relation in document.part.rels.values():
-        if not relation.is_external and relation.reltype.endswith("/numbering"):
-            yield parse_xml(relation.target_part.blob)
+def _start(text: str) -> int:
+    return min(number(text, 0, digits=7), _MOST_START)
 
 
 def _level(element: Any) -> _Level:
     start = value(element, "start")
-    return _Level(value(element, "numFmt") or "decimal", value(element, "lvlText"), number(start) if start else 1)
+    return _Level(value(element, "numFmt") or "decimal", value(element, "lvlText"), _start(start) if start else 1)
 
 
 def _written(count: int, form: str) -> str:

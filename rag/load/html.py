@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rag.load.blocks import Blocks
+from rag.load.blocks import Blocks, number
 from rag.load.decode import clean, decode
 from rag.types import Source
 
@@ -46,15 +46,14 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     blocks = Blocks()
     for element in list(getattr(main, "body", [])):
         _block(element, blocks)
-    if len(blocks.text) < _LITTLE and _words((visible := _visible(page)).text) > _words(blocks.text):
-        blocks = visible
-        warnings = (*warnings, "little or no main text found: all visible text was taken")
-    elif (
-        not blocks.headings
-        and (visible := _visible(page)).headings
-        and _words(blocks.text) >= _MOST * _words(visible.text)
-    ):
-        blocks = visible
+    if len(blocks.text) < _LITTLE or not blocks.headings:
+        visible = _visible(page)
+        taken, shown = _words(blocks.text), _words(visible.text)
+        if len(blocks.text) < _LITTLE and shown > taken:
+            blocks = visible
+            warnings = (*warnings, "little or no main text found: all visible text was taken")
+        elif not blocks.headings and visible.headings and taken >= _MOST * shown:
+            blocks = visible
     return Source(
         relative,
         blocks.text,
@@ -125,12 +124,12 @@ def _block(element: Any, blocks: Blocks) -> None:
 
 def _items(element: Any, blocks: Blocks, depth: int) -> None:
     ordered = element.get("rend") == "ol"
-    for number, item in enumerate(element):
+    for at, item in enumerate(element):
         nested = list(item.iterchildren("list"))
         for inner in nested:
             item.remove(inner)
-        mark = f"{number + 1}." if ordered else ""
-        blocks.item(_inline(item), depth=depth, first=depth == 0 and number == 0, mark=mark)
+        mark = f"{at + 1}." if ordered else ""
+        blocks.item(_inline(item), depth=depth, first=depth == 0 and at == 0, mark=mark)
         for inner in nested:
             _items(inner, blocks, depth + 1)
 
@@ -203,10 +202,9 @@ def whole(page: str, blocks: Blocks) -> None:
             items(child, depth + 1)
 
     def items(node: Any, depth: int) -> None:
-        start = node.get("start", "1")
-        begin = int(start) if start.isdecimal() and len(start) < 7 else 1
-        for number, child in enumerate(node.iterchildren("li")):
-            item(child, depth, depth == 0 and number == 0, f"{begin + number}." if node.tag == "ol" else "")
+        begin = number(node.get("start", "1"), 1)
+        for at, child in enumerate(node.iterchildren("li")):
+            item(child, depth, depth == 0 and at == 0, f"{begin + at}." if node.tag == "ol" else "")
 
     def walk(node: Any) -> None:
         nonlocal level

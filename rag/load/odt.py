@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError, brief
 from rag.load import needs_password
-from rag.load.blocks import Blocks
+from rag.load.blocks import Blocks, number
 from rag.load.container import member, open_container, parse_xml
 from rag.load.decode import clean
 from rag.types import Source
@@ -30,6 +30,7 @@ _SPACE = re.compile(r"[ \t\r\n]+")
 # A file may say that a cell, or a space, stands there a billion times.
 _SAME_CELL, _SAME_CHARS = 64, 1_000_000  # times that one of them is repeated, and characters of all repeated
 _SPACES = 1000
+_DIGITS = 8  # of a number of times; one with more is nonsense, and means once
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
@@ -118,7 +119,7 @@ class _Reader:
 
     def _repeats(self, times: str, length: int) -> int:
         """How often a cell stands there: its row makes each row of the table as wide."""
-        allowed = max(1, min(_number(times), _SAME_CELL, 1 + self._left // (length + 1)))
+        allowed = max(1, min(number(times, 1, _DIGITS), _SAME_CELL, 1 + self._left // (length + 1)))
         self._left -= (allowed - 1) * (length + 1)
         return allowed
 
@@ -139,15 +140,10 @@ def _code_styles(root: Any) -> frozenset[str]:
 def _numbered(root: Any) -> frozenset[tuple[str, int]]:
     """The lists' styles and their levels, 1 the outermost, that count their items."""
     return frozenset(
-        (style.get(f"{_STYLE}name", ""), _number(level.get(f"{_TEXT}level", "1")))
+        (style.get(f"{_STYLE}name", ""), number(level.get(f"{_TEXT}level", "1"), 1))
         for style in root.iter(f"{_TEXT}list-style")
         for level in style.iterchildren(f"{_TEXT}list-level-style-number")
     )
-
-
-def _number(text: str) -> int:
-    """How often, as an attribute says it; 1 where that is nonsense."""
-    return int(text) if text.isdecimal() and len(text) < 9 else 1
 
 
 def _text(node: Any) -> str:
@@ -165,7 +161,7 @@ def _text(node: Any) -> str:
                 parts.append(_SIGNS[child.tag])
             elif child.tag == f"{_TEXT}s":
                 count = child.get(f"{_TEXT}c", "1")
-                parts.append(" " * min(_number(count), _SPACES))
+                parts.append(" " * min(number(count, 1, _DIGITS), _SPACES))
             elif isinstance(child.tag, str) and child.tag not in _SKIPPED:
                 walk(child)
             say(child.tail)

@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError, brief
-from rag.load.blocks import Blocks
+from rag.load.blocks import Blocks, number
 from rag.load.container import open_container
 from rag.load.decode import clean
 from rag.types import Source
@@ -31,13 +31,13 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     except (KeyError, ValueError) as error:
         raise DocumentError(f"is no readable presentation: {brief(error)}", "open it and save it anew") from None
     blocks, warnings = Blocks(), list[str]()
-    for number, slide in enumerate(deck.slides, 1):
-        if number > config.max_pages:
+    for at, slide in enumerate(deck.slides, 1):
+        if at > config.max_pages:
             warnings.append(f"slides after {config.max_pages} left out: load.max_pages")
             break
         blocks.page()
         if slide._element.get("show") in ("0", "false"):
-            warnings.append(f"slide {number} is hidden: left out")
+            warnings.append(f"slide {at} is hidden: left out")
             continue
         _slide(slide, blocks)
     title = " ".join(clean(deck.core_properties.title or "").split())
@@ -107,8 +107,7 @@ def _mark(paragraph: Any, counts: dict[int, int]) -> str:
         del counts[deeper]
     if found is None:
         return ""
-    start = found.get("startAt", "1")
-    begin = int(start) if start.isdecimal() and len(start) < 7 else 1
+    begin = number(found.get("startAt", "1"), 1)
     counts[paragraph.level] = counts.get(paragraph.level, begin - 1) + 1
     return f"{counts[paragraph.level]}."
 
