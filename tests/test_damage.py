@@ -127,9 +127,31 @@ def test_an_index_that_lost_what_it_was_made_with_is_damaged(rag: Rag, docs: Pat
     rag.sync()
     with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
         assert database.execute("UPDATE meta SET key = 'x' || key WHERE key = ?", (key,)).rowcount == 1
-    with pytest.raises(IndexDamaged, match=f"doesn't say its {key}"):
+    with pytest.raises(IndexDamaged, match=f"settings aren't what was written|doesn't say its {key}"):
         rag.status() if key == "splitting" else rag.search("heron")
     assert not is_healthy(rag) or key == "splitting"
+
+
+@pytest.mark.parametrize("key", ["embedding", "generation", "census", "id"])
+def test_a_setting_of_the_catalog_that_became_another_is_damage(docs: Path, index: Path, key: str) -> None:
+    """Of the embedding's, one bit would have every text embedded again."""
+    write(docs, birds_md=RIVER)
+    with open_rag(docs, index) as rag:
+        rag.sync()
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        (value,) = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        at = max(i for i, sign in enumerate(value) if sign.isalnum())
+        other = f"{value[:at]}{chr(ord(value[at]) ^ 1)}{value[at + 1 :]}"
+        database.execute("UPDATE meta SET value = ? WHERE key = ?", (other, key))
+    embedder = FakeEmbedder()
+    with open_rag(docs, index, embedder) as other_rag:
+        for door in (other_rag.sync, other_rag.status, lambda: other_rag.search("heron"), other_rag.doctor):
+            with pytest.raises(IndexDamaged, match="settings aren't what was written"):
+                door()
+        other_rag.repair(from_copy=True)
+        assert other_rag.sync().embedded == 0
+        assert other_rag.search("heron")[0].source == "birds.md"
+    assert not embedder.embedded
 
 
 @pytest.mark.parametrize("name", ["writer.lock", "writer.json"])
@@ -207,6 +229,25 @@ def test_a_damaged_catalog_names_its_copy_and_is_put_back(rag: Rag, docs: Path, 
         assert is_healthy(other)
         other.compact()
     assert not (index / "catalog.sqlite3.damaged").exists()
+
+
+def test_what_was_damaged_first_is_kept_whoever_puts_copies_back_again(rag: Rag, docs: Path, index: Path) -> None:
+    write(docs, birds_md=RIVER)
+    rag.sync()
+    rag.close()
+    file, first = index / "catalog.sqlite3", index / "catalog.sqlite3.damaged"
+    for hurt in (b"one" * 9000, b"one" * 9000, b"two" * 9000):
+        file.write_bytes(hurt)
+        copies.restore(index)
+    assert first.read_bytes() == b"one" * 9000
+    assert first.with_name(f"{first.name}-2").read_bytes() == b"two" * 9000
+    copies.restore(index)  # of a catalog that is well
+    assert len(list(index.glob("catalog.sqlite3.damaged*"))) == 3
+    with open_rag(docs, index) as other:
+        assert other.sync().embedded == 0
+        assert is_healthy(other)
+        other.compact()
+    assert not list(index.glob("catalog.sqlite3.damaged*"))
 
 
 def test_a_copy_costs_a_bounded_part_of_the_time(

@@ -436,13 +436,16 @@ def lesson() -> Any:
         at + 1,
         negatives.astype(np.int32),
         aside,
+        np.flip(questions),
+        ends,
     )
 
 
 CONFIG = {
-    "seed": 3, "negatives": 0.5, "cut_out": 0.5, "more_unanswerable": 0.2, "max_tokens": 40, "max_question": 8,
-    "batch_passages": 8, "learning_rate": 3e-3, "head_learning_rate": 1e-2, "weight_decay": 0.0, "warmup_steps": 3,
-    "decay_share": 0.25, "save_every": 10, "weights": {"span": 1.0, "answerable": 0.5, "relevance": 0.5},
+    "seed": 3, "negatives": 0.5, "wrong_question": 0.2, "cut_out": 0.5, "more_unanswerable": 0.2, "max_tokens": 40,
+    "max_question": 8, "batch_passages": 8, "learning_rate": 3e-3, "head_learning_rate": 1e-2, "weight_decay": 0.0,
+    "warmup_steps": 3, "decay_share": 0.25, "save_every": 10, "check_every": 1000,
+    "weights": {"span": 1.0, "answerable": 0.5, "relevance": 0.5},
 }  # fmt: skip
 
 
@@ -506,6 +509,73 @@ def test_a_longer_run_goes_on_before_the_rate_fell(
     assert "going on" not in run(20)
     assert "going on at step 15 of before_decay.pt" in run(40)
     assert "going on at step 40 of last.pt" in run(40)  # finished: nothing is left to do
+
+
+def test_a_place_that_nobody_said_teaches_that_there_is_one(base: Path) -> None:
+    import torch
+    from model import Batch, Reader, loss
+
+    from data import NOWHERE, SOMEWHERE
+
+    rows = [(np.array([5]), np.arange(6, 12), place, place) for place in (2, NOWHERE, SOMEWHERE)]
+    batch = Batch.of(rows)
+    model = Reader.start_from(str(base), dropout=0.0)
+    outputs = model(batch)
+    only_span = {"span": 1.0, "answerable": 0.0, "relevance": 0.0}
+    placed = [torch.stack([o[0], o[1]]) for o in outputs]
+    both = loss((placed[0], placed[1], placed[2]), Batch.of(rows[:2]), only_span)
+    assert torch.allclose(loss(outputs, batch, only_span), both)
+    alone = Batch.of(rows[2:])
+    assert float(loss(tuple(o[2:].detach() for o in outputs), alone, only_span)) == 0.0  # and isn't "not a number"
+    judged = loss(outputs, batch, {"span": 0.0, "answerable": 1.0, "relevance": 0.0})
+    wanted = torch.tensor([1.0, 0.0, 1.0])
+    assert torch.allclose(judged, torch.nn.functional.binary_cross_entropy_with_logits(outputs[2][:, 0], wanted))
+
+
+@pytest.mark.parametrize("rank", [0, 32])
+def test_training_goes_on_from_shipped_weights(base: Path, taught: tuple[Any, Path], tmp_path: Path, rank: int) -> None:
+    import torch
+    from export import changes
+    from model import Reader
+    from safetensors.torch import save_file
+
+    from rag.bert import read_weights
+
+    tensors = {n: torch.from_numpy(t) for n, t in read_weights(base / "model.safetensors").items()}
+    file = tmp_path / "reader.safetensors"
+    save_file(changes(taught[0].state_dict(), tensors, rank), file)
+    model = Reader.start_from(str(base), dropout=0.0, seed=1)
+    model.take_up(file)
+    for name, value in taught[0].state_dict().items():
+        assert torch.allclose(value, model.state_dict()[name], atol=4e-3), name
+
+
+@pytest.mark.parametrize(
+    ("question", "among"),
+    [
+        ("Who first saw the tower of Rome?", {"Who last saw the tower of Rome?"}),
+        ("Which tower did Maria Lopez build?", {"Which tower did Gustave Eiffel build?"}),
+        ("Who came in 1889?", {"Who came in 1925?"}),
+        ("what is it?", {"what isn't it?", None}),
+        ("why?", {None}),
+        ("", {None}),
+    ],
+)
+def test_one_thing_in_a_question_is_changed(question: str, among: set[str | None]) -> None:
+    from swaps import swapped
+
+    passage = "In 1889 the tower by Gustave Eiffel stood, not that of Maria Lopez, who came in 1925 to Paris."
+    found = {swapped(question, passage, ["Paris"], np.random.default_rng(seed)) for seed in range(20)}
+    assert found & among
+    assert question not in found
+    assert not any("Paris" in q for q in found if q)  # the answer isn't put into the question
+
+
+@given(question=st.text(max_size=60), context=st.text(max_size=200), seed=st.integers(0, 9))
+def test_any_question_can_be_changed_or_not(question: str, context: str, seed: int) -> None:
+    from swaps import swapped
+
+    assert swapped(question, context, [], np.random.default_rng(seed)) != question
 
 
 def test_windows_keep_the_answer() -> None:

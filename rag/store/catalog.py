@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-FORMAT = 3  # of the tables
+FORMAT = 4  # of the tables
 PAGE = 5000  # rows per statement: SQLite allows 32,766 variables in one
 
 _MEDIA = """\
@@ -99,6 +99,7 @@ _UPGRADES = {  # from an older format to the next: things are only ever added, s
         "CREATE INDEX vectors_marked ON vectors(key) WHERE sum = -1",
         *(statement for statement in _MEDIA.split(";\n") if statement),
     ),
+    3: (),  # the settings have a checksum, which is written with them
 }
 
 _TABLES = tuple(re.findall(r"CREATE (?:TABLE|INDEX) (\w+)", _SCHEMA))
@@ -261,6 +262,8 @@ class Catalog:
             missing = set(_TABLES) - {r[0] for r in self._db.execute("SELECT name FROM sqlite_master")}
             if missing or self.generation < 0:
                 raise ValueError(f"without {', '.join(sorted(missing)) or 'a generation'}")
+            if self.meta("sum") != self._meta_sum():
+                raise ValueError("its settings aren't what was written")
         return found
 
     def _has_tables(self) -> bool:
@@ -347,6 +350,13 @@ class Catalog:
         with self.transaction():
             rows = [(k, json.dumps(v)) for k, v in values.items()]
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('sum', ?)", (json.dumps(self._meta_sum()),))
+
+    def _meta_sum(self) -> int:
+        """Of all of them: each says how the rest is to be read, and a flipped bit of the embedding's would have every
+        text embedded again."""
+        rows = self._db.execute("SELECT key, value FROM meta WHERE key != 'sum' ORDER BY key")
+        return checksum(*(value for row in rows for value in row))
 
     @property
     def generation(self) -> int:

@@ -8,6 +8,8 @@ replace a good one. Making one writes the catalog again and reads it once, so th
 from __future__ import annotations
 
 import contextlib
+import filecmp
+import itertools
 import json
 import os
 import shutil
@@ -67,9 +69,9 @@ def drop_copies(folder: Path) -> None:
 
 
 def restore(folder: Path) -> Path:
-    """Put the newest good copy in the place of the catalog, which is kept as `catalog.sqlite3.damaged`. The caller
-    holds the writer's lock. A kill at any instant leaves a catalog there, the damaged one or the copy. Raises
-    IndexMissing, IndexDamaged."""
+    """Put the newest good copy in the place of the catalog, which is kept as `catalog.sqlite3.damaged`, or under
+    the next number where that is another one. The caller holds the writer's lock. A kill at any instant leaves a
+    catalog there, the damaged one or the copy. Raises IndexMissing, IndexDamaged."""
     file = folder / "catalog.sqlite3"
     found = copies(folder)
     if not found:
@@ -85,16 +87,30 @@ def restore(folder: Path) -> Path:
         numbers = [int(p.name) for p in (folder / "generations").glob("*") if p.name.isdigit()]
         catalog.set_meta(generation=max([catalog.generation, *numbers]) + 1)
     to_disk(new)
-    if file.is_dir():
-        os.replace(file, f"{file}.damaged")
-    elif file.exists():
-        shutil.copyfile(file, f"{file}.damaged")
+    _set_aside(file)
     for suffix in ("-wal", "-shm"):
         _remove(Path(f"{file}{suffix}"))
         _remove(Path(f"{new}{suffix}"))
     os.replace(new, file)
     to_disk(folder)
     return good
+
+
+def _set_aside(file: Path) -> None:
+    """Whoever runs this again, after a kill or for nothing, must not lose what was damaged first: it may be all there
+    is of the newest rows."""
+    for n in itertools.count(1):
+        name = Path(f"{file}.damaged{f'-{n}' if n > 1 else ''}")
+        if not name.exists():
+            break
+        if name.is_file() and file.is_file() and filecmp.cmp(name, file, shallow=False):
+            return
+    if file.is_dir():
+        os.replace(file, name)
+    elif file.exists():
+        part = Path(f"{file}.damaged.part")
+        shutil.copyfile(file, part)
+        os.replace(part, name)
 
 
 def is_good(file: Path) -> bool:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 SAMPLE = 100  # chunks that are looked for by their own vector and words
 REBUILD = "`rag doctor --repair` makes it anew from the catalog"
 ANEW = "restore it from a copy or `rag import`, or delete the index folder and run `rag sync`"
-KNOWN = frozenset({"catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm", "catalog.sqlite3.damaged", "copies",
+KNOWN = frozenset({"catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-shm", "copies",
                    "generations", "writer.lock", "writer.json", "spaces"})  # fmt: skip
 
 
@@ -263,7 +263,8 @@ def _sample(ids: Sequence[int]) -> list[int]:
 
 def _orphans(folder: Path, generation: int) -> Check:
     """Files that nobody uses. The generation before is kept for readers that still hold it."""
-    strange = [p.name for p in folder.iterdir() if p.name not in KNOWN and not p.name.startswith("generations")]
+    ours = ("generations", "catalog.sqlite3.damaged")
+    strange = [p.name for p in folder.iterdir() if p.name not in KNOWN and not p.name.startswith(ours)]
     kept = {str(generation), str(generation - 1)}
     older = [f"generations/{p.name}" for p in (folder / "generations").glob("*") if p.name not in kept]
     found = sorted(strange) + sorted(older)

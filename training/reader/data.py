@@ -4,7 +4,8 @@
 
 Hard negatives are what this project's own hybrid search (cosine and BM25, fused as rag.retrieve.fusion does) returns
 for a question over the paragraphs of all sets, less those that hold the answer's words. Whole articles at the end of
-squad-train-du are kept aside to choose models on; no set of docs/results.md is read.
+squad-train-du are kept aside to choose models on, with a tenth of the passages that people wrote unanswerable questions
+for; no set of docs/results.md is read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import lzma
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,9 +24,12 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(HERE)]
+from swaps import swapped  # noqa: E402
+
 NEGATIVES = 4  # kept a question
 NEAREST = 24  # looked at
+NOWHERE, SOMEWHERE = -1, -2  # instead of an answer's first token: not in its passage; in it, nobody said where
 WORDS = 80  # of a passage that are embedded: enough to find what is alike, in half the time
 
 
@@ -32,8 +37,9 @@ WORDS = 80  # of a passage that are embedded: enough to find what is alike, in h
 class Examples:
     """Token ids without special tokens, laid end to end; `*_ends` cut them. All arrays of numpy.
 
-    gold: a question's own passage. start, end: first and last token of the answer in that passage, -1 where it isn't in
-    it. negatives: (questions, NEGATIVES) of passages, -1 where fewer were found. aside: kept to choose models on.
+    gold: a question's own passage. start, end: first and last token of the answer in that passage, NOWHERE or
+    SOMEWHERE. negatives: (questions, NEGATIVES) of passages, -1 where fewer were found. aside: kept to choose models
+    on. wrong: the question with one thing changed, so that its passage doesn't answer it; empty where none could be.
     """
 
     passages: np.ndarray
@@ -45,15 +51,20 @@ class Examples:
     end: np.ndarray
     negatives: np.ndarray
     aside: np.ndarray
+    wrong: np.ndarray
+    wrong_ends: np.ndarray
 
     def __len__(self) -> int:
         return len(self.gold)
 
     def question(self, i: int) -> np.ndarray:
-        return self.questions[self.question_ends[i - 1] if i else 0 : self.question_ends[i]]
+        return piece(self.questions, self.question_ends, i)
 
     def passage(self, i: int) -> np.ndarray:
-        return self.passages[self.passage_ends[i - 1] if i else 0 : self.passage_ends[i]]
+        return piece(self.passages, self.passage_ends, i)
+
+    def wrong_question(self, i: int) -> np.ndarray:
+        return piece(self.wrong, self.wrong_ends, i)
 
     def save(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -65,12 +76,17 @@ class Examples:
             return Examples(**{f.name: kept[f.name] for f in fields(Examples)})
 
 
+def piece(laid: np.ndarray, ends: np.ndarray, i: int) -> np.ndarray:
+    return laid[ends[i - 1] if i else 0 : ends[i]]
+
+
 @dataclass
 class Question:
     text: str
     context: str
     answers: list[dict]  # {text, start}
     aside: bool
+    placed: bool = True  # False: the passage answers it, nobody said where
 
 
 def read(config: dict, shared: Path) -> list[Question]:
@@ -79,21 +95,37 @@ def read(config: dict, shared: Path) -> list[Question]:
     kept_aside: set[str] = set()
     found: list[Question] = []
     for name, most in config["sets"].items():
-        file = shared / "train" / name / "spans.jsonl.xz"
-        if not file.is_file():
-            raise SystemExit(f"{file} is missing: the training sets of reader.yaml lie in ../shared/train")
-        with lzma.open(file, "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines]
+        rows = lines_of(shared / "train" / name / "spans.jsonl.xz")
         if name == config["aside"]["set"]:
             first = next(i for i, r in enumerate(rows) if r["context"].startswith(config["aside"]["from"]))
             kept_aside = {squeezed(r["context"]) for r in rows[first:]}
             found += [Question(r["question"], r["context"], r["answers"], True) for r in rows[first:]]
             rows = rows[:first]
         rows = [r for r in rows if squeezed(r["context"]) not in kept_aside]
-        if most and len(rows) > most:
-            rows = [rows[i] for i in sorted(rng.choice(len(rows), most, replace=False))]
-        found += [Question(r["question"], r["context"], r["answers"], False) for r in rows]
+        tenth = name == config["aside"]["tenth_of"]
+        found += [
+            Question(r["question"], r["context"], r["answers"], tenth and zlib.crc32(r["context"].encode()) % 10 == 0)
+            for r in some(rows, most, rng)
+        ]
+    for name, most in config["pairs"].items():
+        rows = [
+            r for r in lines_of(shared / "train" / name / "pairs.jsonl.xz") if squeezed(r["positive"]) not in kept_aside
+        ]
+        found += [Question(r["question"], r["positive"], [], False, placed=False) for r in some(rows, most, rng)]
     return found
+
+
+def lines_of(file: Path) -> list[dict]:
+    if not file.is_file():
+        raise SystemExit(f"{file} is missing: the training sets of reader.yaml lie in ../shared/train")
+    with lzma.open(file, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def some(rows: list[dict], most: int | None, rng: np.random.Generator) -> list[dict]:
+    if not most or len(rows) <= most:
+        return rows
+    return [rows[i] for i in sorted(rng.choice(len(rows), most, replace=False))]
 
 
 def squeezed(text: str) -> str:
@@ -122,7 +154,7 @@ def nearest(questions: list[str], passages: list[str], dense: bool = True) -> It
     if not dense:
         yield from ([i for i, _ in words.search(question, NEAREST)] for question in questions)
         return
-    embedder = TextEmbedder(Embed(threads=1))
+    embedder = TextEmbedder(Embed())
     print("embedding", len(passages), "passages and", len(questions), "questions", flush=True)
     them = embedder.passage_vectors([" ".join(p.split()[:WORDS]) for p in passages])
     asked = embedder.passage_vectors(questions)
@@ -157,10 +189,15 @@ def prepare(config: dict, shared: Path, dense: bool = True) -> Examples:
     tokenizer.no_padding()
     coded = tokenizer.encode_batch(passages, add_special_tokens=False)
     asked = tokenizer.encode_batch([q.text for q in questions], add_special_tokens=False)
+    others = np.random.default_rng(config["seed"] + 2)
+    changed = [
+        swapped(q.text, q.context, [a["text"] for a in q.answers], others) or "" if q.answers else "" for q in questions
+    ]
+    wrong = tokenizer.encode_batch(changed, add_special_tokens=False)
     folded = [p.casefold() for p in passages]
     rng = np.random.default_rng(config["seed"] + 1)
     negatives = np.full((len(questions), NEGATIVES), -1, np.int32)
-    spans = np.full((len(questions), 2), -1, np.int32)
+    spans = np.full((len(questions), 2), NOWHERE, np.int32)
     near = nearest([q.text for q in questions], passages, dense)
     for i, (q, hits) in enumerate(zip(questions, near, strict=True)):
         own = places[q.context]
@@ -171,7 +208,9 @@ def prepare(config: dict, shared: Path, dense: bool = True) -> Examples:
         negatives[i, : len(chosen)] = chosen
         if answer := answer_of(q.answers):
             at = (answer["start"], answer["start"] + len(answer["text"]))
-            spans[i] = tokens_of(at, coded[own].offsets) or (-1, -1)
+            spans[i] = tokens_of(at, coded[own].offsets) or (NOWHERE, NOWHERE)
+        elif not q.placed:
+            spans[i] = SOMEWHERE
         if i % 5000 == 0:
             print(i, "of", len(questions), flush=True)
     return Examples(
@@ -184,6 +223,8 @@ def prepare(config: dict, shared: Path, dense: bool = True) -> Examples:
         spans[:, 1],
         negatives,
         np.asarray([q.aside for q in questions]),
+        np.concatenate([np.asarray(w.ids, np.int32) for w in wrong]),
+        np.cumsum([len(w.ids) for w in wrong]),
     )
 
 
@@ -197,7 +238,7 @@ def main() -> None:
     examples = prepare(config, ROOT.parent / "shared", dense=not args.words_only)
     file = ROOT / config["folder"] / "examples.npz"
     examples.save(file)
-    print(len(examples), "questions,", int((examples.start < 0).sum()), "without an answer,", file)
+    print(len(examples), "questions,", int((examples.start == NOWHERE).sum()), "without an answer,", file)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from data import SOMEWHERE
 from rag.read.spans import best_pairs
 
 CLS, SEP, PAD = 101, 102, 0
+UNKNOWN = -100
+LENGTHS = 16  # tokens are padded to a multiple of these: kernels are compiled for each shape anew
 
 
 class Reader(nn.Module):
@@ -37,7 +41,21 @@ class Reader(nn.Module):
 
         torch.manual_seed(seed)
         rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-        return Reader(BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="sdpa", **rates))
+        # On a CPU the backward pass of torch's fused attention takes 4 times as long as that of its single steps.
+        kind = "sdpa" if torch.cuda.is_available() else "eager"
+        return Reader(BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation=kind, **rates))
+
+    def take_up(self, file: Path) -> None:
+        """Go on from the shipped weights: each matrix's change added to the base's."""
+        from safetensors.torch import load_file
+
+        told, mine = load_file(file), self.state_dict()
+        for name, value in mine.items():
+            short = name.removeprefix("encoder.")
+            if short in told:
+                value.copy_(told[short])
+            elif f"{short}.up" in told:
+                value.add_(told[f"{short}.up"].float() @ told[f"{short}.down"].float())
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Start scores (n, longest), end scores (n, longest), judgement (n, 2): answerable, relevance.
@@ -52,7 +70,8 @@ class Reader(nn.Module):
 
 @dataclass
 class Batch:
-    """Pairs of a question and a passage, padded. start, end: places of the answer in `ids`, 0 for none."""
+    """Pairs of a question and a passage, padded. start, end: places of the answer in `ids`; 0: it isn't in the passage;
+    UNKNOWN: it is, nobody said where."""
 
     ids: torch.Tensor
     mask: torch.Tensor
@@ -70,6 +89,7 @@ class Batch:
     ) -> Batch:
         """rows: (question ids, passage ids, first and last token of the answer in the passage or -1)."""
         longest = max(len(q) + len(p) for q, p, _, _ in rows) + 3
+        longest = -(-longest // LENGTHS) * LENGTHS
         ids = np.full((len(rows), longest), PAD, np.int64)
         mask, types, allowed = (np.zeros((len(rows), longest), bool) for _ in range(3))
         places = np.zeros((len(rows), 2), np.int64)
@@ -83,6 +103,8 @@ class Batch:
             allowed[row, first:last] = allowed[row, 0] = True
             if start >= 0:
                 places[row] = first + start, first + end
+            elif start == SOMEWHERE:
+                places[row] = UNKNOWN
         arrays = (ids, mask.astype(np.int64), types.astype(np.int64), allowed, places[:, 0], places[:, 1])
         ordered = torch.tensor(pairs, dtype=torch.long, device=device).reshape(-1, 2)
         return Batch(*(torch.from_numpy(a).to(device) for a in arrays), ordered)
@@ -93,8 +115,13 @@ def loss(
 ) -> torch.Tensor:
     """Cross-entropy of start and end, of answerable or not, and of each pair's order by relevance."""
     start, end, judged = outputs
-    span = (nn.functional.cross_entropy(start, batch.start) + nn.functional.cross_entropy(end, batch.end)) / 2
-    there = nn.functional.binary_cross_entropy_with_logits(judged[:, 0], (batch.start > 0).float())
+    known = (batch.start != UNKNOWN).sum().clamp(min=1)
+    spans = [
+        nn.functional.cross_entropy(scores, places, ignore_index=UNKNOWN, reduction="sum") / known
+        for scores, places in ((start, batch.start), (end, batch.end))
+    ]
+    span = sum(spans) / 2
+    there = nn.functional.binary_cross_entropy_with_logits(judged[:, 0], (batch.start != 0).float())
     order = torch.zeros((), device=start.device)
     if len(batch.pairs):
         better, worse = judged[batch.pairs[:, 0], 1], judged[batch.pairs[:, 1], 1]

@@ -24,7 +24,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from model import Batch, Reader, best_span, loss
 
-from data import HERE, ROOT, Examples
+from data import HERE, NOWHERE, ROOT, Examples
 
 SENTENCE_ENDS = (999, 1012, 1029)  # ! . ? of BERT's uncased vocabulary
 LEAST_LEFT = 20  # tokens of a passage whose answer was cut out
@@ -35,7 +35,7 @@ BUCKET = 512  # questions sorted by length together: batches of like lengths hav
 def batches(examples: Examples, config: dict, skip: int = 0) -> Iterator[tuple[list[tuple], list[tuple[int, int]]]]:
     """Rows and pairs of each step, for ever; the same for the same seed. `skip` so many steps."""
     usable = np.flatnonzero(~examples.aside)
-    nowhere = np.flatnonzero(~examples.aside & (examples.start < 0))
+    nowhere = np.flatnonzero(~examples.aside & (examples.start == NOWHERE))
     made, epoch = 0, 0
     while True:
         rng = np.random.default_rng([config["seed"], epoch])
@@ -68,14 +68,23 @@ def rows_of(examples: Examples, group: list[tuple[int, bool]], config: dict, rng
         question = examples.question(i)[: config["max_question"]]
         room = min(config["max_tokens"] - len(question) - 3, longest)
         rows.append((question, *cut(examples.passage(examples.gold[i]), examples.start[i], examples.end[i], room, rng)))
-        if negative:
-            kept = examples.negatives[i][examples.negatives[i] >= 0]
-            passage = examples.passage(kept[rng.integers(len(kept))])
-            if examples.start[i] >= 0 and rng.random() < config["cut_out"]:
-                rest = without_answer(examples.passage(examples.gold[i]), examples.start[i], examples.end[i])
-                passage = passage if rest is None else rest
-            rows.append((question, *cut(passage, -1, -1, room, rng)))
-            pairs.append((len(rows) - 2, len(rows) - 1))
+        if not negative:
+            continue
+        kind = rng.random() if examples.start[i] >= 0 else 1.0
+        wrong = examples.wrong_question(i)[: config["max_question"]]
+        if kind < config["wrong_question"] and len(wrong):
+            # No pair: the passage is as much on the topic for the one question as for the other.
+            _, passage, start, _ = rows[-1]
+            room = min(config["max_tokens"] - len(wrong) - 3, len(passage))
+            rows.append((wrong, *cut(passage, start, start, room, rng)[:1], NOWHERE, NOWHERE))
+            continue
+        kept = examples.negatives[i][examples.negatives[i] >= 0]
+        passage = examples.passage(kept[rng.integers(len(kept))])
+        if kind < config["wrong_question"] + config["cut_out"]:
+            rest = without_answer(examples.passage(examples.gold[i]), examples.start[i], examples.end[i])
+            passage = passage if rest is None else rest
+        rows.append((question, *cut(passage, NOWHERE, NOWHERE, room, rng)))
+        pairs.append((len(rows) - 2, len(rows) - 1))
     return rows, pairs
 
 
@@ -97,12 +106,13 @@ def cut(passage: np.ndarray, start: int, end: int, room: int, rng: np.random.Gen
     """A window of the passage with the answer somewhere in it."""
     if len(passage) <= room:
         return passage, int(start), int(end)
-    lowest, highest = (0, len(passage) - room)
-    if start >= 0:
-        end = min(end, start + room - 1)
-        lowest, highest = max(0, end - room + 1), min(start, highest)
+    if start < 0:
+        at = int(rng.integers(0, len(passage) - room + 1))
+        return passage[at : at + room], int(start), int(end)
+    end = min(end, start + room - 1)
+    lowest, highest = max(0, end - room + 1), min(start, len(passage) - room)
     at = int(rng.integers(lowest, max(highest, lowest) + 1))
-    return passage[at : at + room], (int(start) - at if start >= 0 else -1), (int(end) - at if start >= 0 else -1)
+    return passage[at : at + room], int(start) - at, int(end) - at
 
 
 def rate(step: int, steps: int, config: dict) -> float:
@@ -139,14 +149,34 @@ def check(model: Reader, examples: Examples, config: dict, device: str, most: in
             f1.append(2 * both / (b - a + d - c + 2))
         first += list(judged[::2, 1] > judged[1::2, 1])
         there += list(judged[:, 0])
-    model.train()
     right = np.tile([1, 0], len(aside))
     return {
         "token_f1": round(100 * float(np.mean(f1)), 2),
         "gold_first": round(100 * float(np.mean(first)), 2),
         "answerable_auroc": round(100 * float(roc_auc_score(right, there)), 2),
+        "people_auroc": people(model, examples, config, device),
         "n": len(aside),
     }
+
+
+def people(model: Reader, examples: Examples, config: dict, device: str) -> float:
+    """AUROC of answerable or not on the passages that people wrote both kinds of questions for, kept aside."""
+    from sklearn.metrics import roc_auc_score
+
+    passages = set(examples.gold[examples.aside & (examples.start == NOWHERE)].tolist())
+    mine = np.flatnonzero(examples.aside & np.isin(examples.gold, list(passages)))
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in mine:
+        question = examples.question(i)[: config["max_question"]]
+        room = config["max_tokens"] - len(question) - 3
+        rows.append((question, *cut(examples.passage(examples.gold[i]), examples.start[i], examples.end[i], room, rng)))
+    there = []
+    model.eval()
+    for at in range(0, len(rows), 16):
+        with torch.inference_mode():
+            there += model(Batch.of(rows[at : at + 16], device=device))[2][:, 0].tolist()
+    return round(100 * float(roc_auc_score(examples.start[mine] >= 0, there)), 2) if len(passages) else float("nan")
 
 
 def train(model: Reader, examples: Examples, config: dict, steps: int, folder: Path, device: str) -> None:
@@ -162,12 +192,12 @@ def train(model: Reader, examples: Examples, config: dict, steps: int, folder: P
         {"params": [p for p in body if p.ndim < 2], "top": config["learning_rate"], "weight_decay": 0.0},
         {"params": heads, "top": config["head_learning_rate"], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=config["learning_rate"], betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(groups, lr=config["learning_rate"], betas=(0.9, 0.98), fused=True)
     falls_at = steps - int(steps * config["decay_share"])
     done = resume(model, optimizer, folder, falls_at)
     log = (folder / "log.jsonl").open("a", encoding="utf-8")
     began, losses, seen = time.time(), [], 0
-    autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
+    autocast = torch.autocast(device, torch.bfloat16, enabled=device == "cuda" or torch.cpu._is_avx512_bf16_supported())
     model.train()
     for step, (rows, pairs) in enumerate(batches(examples, config, skip=done), done):
         if step >= steps:
@@ -177,6 +207,7 @@ def train(model: Reader, examples: Examples, config: dict, steps: int, folder: P
         for group in optimizer.param_groups:
             group["lr"] = group["top"] * rate(step, steps, config)
         batch = Batch.of(rows, pairs, device)
+        torch.manual_seed(config["seed"] + step)  # dropout is the same again after a restart
         with autocast:
             outputs = model(batch)
         value = loss(outputs, batch, config["weights"])
@@ -192,8 +223,9 @@ def train(model: Reader, examples: Examples, config: dict, steps: int, folder: P
                 "loss": round(float(np.mean(losses)), 4),
                 "per_s": round(seen / (time.time() - began), 2),
             }
-            if (step + 1) % 500 == 0:
+            if (step + 1) % config["check_every"] == 0:
                 line |= check(model, examples, config, device)
+                model.train()
             print(line, flush=True)
             print(json.dumps(line), file=log, flush=True)
             losses = []
@@ -233,6 +265,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=HERE / "reader.yaml")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
+    parser.add_argument("--from", dest="start", type=Path, help="weights of export.py to begin with, not the base's")
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text(encoding="utf-8"))
     if args.threads:
@@ -243,7 +276,10 @@ def main() -> None:
     folder = ROOT / config["folder"]
     examples = Examples.load(folder / "examples.npz")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = Reader.start_from(str(resolve_model(Embed().model).folder), config["dropout"], config["seed"]).to(device)
+    model = Reader.start_from(str(resolve_model(Embed().model).folder), config["dropout"], config["seed"])
+    if args.start:
+        model.take_up(args.start)
+    model = model.to(device)
     train(model, examples, config, args.steps, folder, device)
 
 
