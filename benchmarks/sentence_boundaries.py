@@ -15,7 +15,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rag.split.sentences import guess_language, sentence_spans
+from rag.sentences import guess_language, sentence_spans
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 CODES = {
@@ -86,7 +86,7 @@ def right(find: Finder, language: str, case: Case) -> bool:
 
 
 FINDERS: list[tuple[str, Finder, str]] = [
-    ("ours (language given)", ours, "sentencex and the rules of rag/split/sentences.py"),
+    ("ours (language given)", ours, "sentencex and the rules of rag/sentences.py"),
     ("ours (language guessed)", ours_guessing, ""),
     ("sentencex", sentencex, "Wikimedia, compiled, crate released May 2026"),
     ("sentencex, always en", sentencex_english, ""),

@@ -25,7 +25,7 @@ from rag.evaluate.questions.cloze import clozes
 from rag.evaluate.questions.corpus import Folder, Tools, holds, plain
 from rag.evaluate.questions.pieces import Cloze, Words
 from rag.evaluate.questions.verbs import FORMS
-from rag.split.sentences import guess_language, sentence_spans
+from rag.sentences import guess_language, sentence_spans
 from rag.store.analyze import Analyzer
 from rag.types import Heading, Location, Passage, Source, Span
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from rag.errors import ModelMismatch, ModelNotFound
 from rag.generate.short import asks_for_several, short_answers
 from rag.read import PassageReader, make_rerank
 from rag.read.passage_reader import MAX_TOKENS, merged
-from rag.read.spans import best_pairs, trimmed, whole_words
+from rag.read.spans import best_pairs, sentence_of, trimmed, whole_words
 from rag.types import FoundSpan, Location, Passage, Reading, Span
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training" / "reader"))
@@ -37,6 +38,26 @@ def test_the_best_span_is_the_best_of_all(start: list[int], end: list[int], long
     assert score == max(a[i] + b[j] for i in range(n) for j in range(i, min(n, i + longest)))
     assert 0 <= last - first < longest
     assert score == a[first] + b[last]
+
+
+@given(start=SCORES, end=SCORES, data=st.data())
+def test_no_span_goes_from_one_sentence_into_another(start: list[int], end: list[int], data: st.DataObject) -> None:
+    n = min(len(start), len(end))
+    a, b = np.float32(start[:n]), np.float32(end[:n])
+    steps = data.draw(st.lists(st.booleans(), min_size=n, max_size=n))
+    sentences = np.cumsum(steps)
+    found = best_pairs(a, b, 3, 5, sentences)
+    assert all(sentences[first] == sentences[last] for first, last, _ in found)
+    within = [a[i] + b[j] for i in range(n) for j in range(i, min(n, i + 5)) if sentences[i] == sentences[j]]
+    assert found[0][2] == max(within)
+
+
+def test_which_sentence_a_token_stands_in() -> None:
+    text = "Seven rows of seven, 49. No class token!"
+    offsets = [(m.start(), m.end()) for m in re.finditer(r"\w+|[.,!]", text)]
+    numbers = sentence_of(text, offsets).tolist()
+    assert numbers == [0] * 7 + [1] * 4
+    assert sentence_of("", []).tolist() == []
 
 
 @given(start=SCORES, end=SCORES, most=st.integers(1, 4))
@@ -479,8 +500,8 @@ def test_thirty_steps_teach_something_and_can_be_cut_in_two(base: Path, lesson: 
 
     real = module.save
 
-    def save(model: Any, optimizer: Any, file: Path, step: int, falls_at: int) -> None:
-        real(model, optimizer, file, step, falls_at)
+    def save(model: Any, optimizer: Any, file: Path, step: int, falls_at: int, after: str) -> None:
+        real(model, optimizer, file, step, falls_at, after)
         if step == 10:
             raise Killed
 
@@ -543,9 +564,9 @@ def test_training_goes_on_from_shipped_weights(base: Path, taught: tuple[Any, Pa
 
     tensors = {n: torch.from_numpy(t) for n, t in read_weights(base / "model.safetensors").items()}
     file = tmp_path / "reader.safetensors"
-    save_file(changes(taught[0].state_dict(), tensors, rank), file)
+    save_file(changes(taught[0].state_dict(), tensors, rank), file, {"trained": "in a test"})
     model = Reader.start_from(str(base), dropout=0.0, seed=1)
-    model.take_up(file)
+    assert model.take_up(file) == "in a test"
     for name, value in taught[0].state_dict().items():
         assert torch.allclose(value, model.state_dict()[name], atol=4e-3), name
 

@@ -13,7 +13,8 @@ import pytest
 
 from rag.config import Split
 from rag.errors import ConfigError
-from rag.split import Splitter, TokenLimits, as_text_splitter, guess_language, make_splitter, sentence_spans
+from rag.sentences import guess_language, sentence_spans
+from rag.split import Splitter, TokenLimits, as_text_splitter, make_splitter
 from rag.split.outline import Outline
 from rag.split.semantic import segment
 from rag.tokens import Tokenizer

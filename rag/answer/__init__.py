@@ -27,7 +27,7 @@ from rag.generate.extractive import Candidate
 from rag.generate.short import Short, short_answers
 from rag.prompt import BuiltPrompt, build_condense, build_prompt, find_prompt, load_prompt, one_line, read_condensed
 from rag.retrieve import Filter, Retriever
-from rag.split import sentence_spans
+from rag.sentences import sentence_spans
 from rag.types import Answer, Citation, Message, Passage, Reading, ShortAnswer, Source, Span, Statement
 
 if TYPE_CHECKING:

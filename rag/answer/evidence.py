@@ -18,7 +18,7 @@ import numpy as np
 from rag.generate import extractive
 from rag.generate.extractive import Candidate, coverage
 from rag.retrieve import Retrieval
-from rag.split import sentence_spans
+from rag.sentences import sentence_spans
 from rag.types import Passage, Reading, Span
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ def questions(
 def _make(rag: Rag, number: int, seed: int, unanswerable: float, kinds: list[str]) -> Made:
     from rag.evaluate.questions import make_questions
     from rag.evaluate.questions.corpus import Tools
-    from rag.split.sentences import guess_language, sentence_spans
+    from rag.sentences import guess_language, sentence_spans
     from rag.types import Outcome
 
     tools = Tools(

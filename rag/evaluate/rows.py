@@ -10,7 +10,7 @@ from rag.evaluate.judgements import Evidence, Judgement
 from rag.evaluate.report import Hit, Row, Verdict
 from rag.generate.attribution import strip_markers
 from rag.prompt import one_line
-from rag.split import sentence_spans
+from rag.sentences import sentence_spans
 from rag.types import Answer, Passage
 
 SHOWN = 5  # hits whose stages and text are kept, beside those that hold evidence

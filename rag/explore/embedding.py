@@ -16,7 +16,7 @@ from rag.errors import ConfigError, QueryError
 from rag.load import KINDS
 from rag.load.worker import LoaderPool, source_or_error
 from rag.media import PICTURES, SOUNDS
-from rag.split.sentences import sentence_spans
+from rag.sentences import sentence_spans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,7 +19,7 @@ import numpy as np
 from rag.bert import Bert, Shape, read_weights
 from rag.errors import ModelMismatch, ModelNotFound
 from rag.machine import cores
-from rag.read.spans import best_pairs, in_passage
+from rag.read.spans import best_pairs, in_passage, sentence_of
 from rag.tokens import HFTokenizer
 from rag.types import FoundSpan, Reading
 
@@ -145,7 +145,10 @@ class PassageReader:
         scores = w["span.weight"] @ states + w["span.bias"][:, None]  # (2, tokens)
         start, end = scores[:, begin : begin + len(offsets)]
         nowhere = float(scores[0, 0] + scores[1, 0])
-        spans = in_passage(text, offsets, best_pairs(start, end, SPANS), nowhere) if offsets else []
+        spans: list[FoundSpan] = []
+        if offsets:
+            pairs = best_pairs(start, end, SPANS, sentences=sentence_of(text, offsets))
+            spans = in_passage(text, offsets, pairs, nowhere)
         return Reading(float(judged[1]), float(judged[0]), tuple(spans))
 
 

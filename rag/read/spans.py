@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rag.sentences import sentence_ranges
 from rag.types import FoundSpan, Span
 
 if TYPE_CHECKING:
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 LONGEST = 30  # tokens of an answer, as in BERT's own SQuAD script
 
 
-def best_pairs(start: Floats, end: Floats, most: int, longest: int = LONGEST) -> list[tuple[int, int, float]]:
+def best_pairs(
+    start: Floats, end: Floats, most: int, longest: int = LONGEST, sentences: NDArray[np.int64] | None = None
+) -> list[tuple[int, int, float]]:
     """(first token, last token, score) of the best spans, best first, none touching a better one.
 
-    start, end: (tokens,) scores. A span's score is the sum of its start and its end.
+    start, end: (tokens,) scores. A span's score is the sum of its start and its end. sentences: (tokens,) the number of
+    the sentence that each stands in; no span goes from one into another.
 
     >>> best_pairs(np.float32([0, 5, 0, 1]), np.float32([0, 1, 4, 3]), most=2)
     [(1, 2, 9.0), (3, 3, 4.0)]
@@ -30,6 +34,9 @@ def best_pairs(start: Floats, end: Floats, most: int, longest: int = LONGEST) ->
     # sums[i, d]: from token i to token i + d; beyond the end: never
     ends = np.concatenate([end, np.full(width, -np.inf, np.float32)])
     sums = start[:, None] + np.lib.stride_tricks.sliding_window_view(ends, width)[:n]
+    if sentences is not None:
+        held = np.lib.stride_tricks.sliding_window_view(np.pad(sentences, (0, width), constant_values=-1), width)[:n]
+        sums = np.where(held == sentences[:, None], sums, -np.inf)
     found: list[tuple[int, int, float]] = []
     for place in np.argsort(-sums, axis=None, kind="stable")[: 40 * most]:
         first, more = divmod(int(place), width)
@@ -40,6 +47,12 @@ def best_pairs(start: Floats, end: Floats, most: int, longest: int = LONGEST) ->
             if len(found) == most:
                 break
     return found
+
+
+def sentence_of(text: str, offsets: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """(tokens,) the number of the sentence that each token begins in."""
+    ends = np.asarray([end for _, end in sentence_ranges(text)], np.int64)
+    return ends.searchsorted(np.asarray([begin for begin, _ in offsets], np.int64), "right")
 
 
 def whole_words(text: str, span: Span) -> Span:

@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 from rag.config import Split
 from rag.errors import ConfigError
 from rag.split.limits import TokenLimits
-from rag.split.sentences import guess_language, sentence_spans
 from rag.types import Chunk, Source
 
 if TYPE_CHECKING:
@@ -44,9 +43,7 @@ __all__ = [
     "Splitter",
     "TokenLimits",
     "as_text_splitter",
-    "guess_language",
     "make_splitter",
-    "sentence_spans",
 ]
 
 

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag.batched import batched
+from rag.sentences import guess_language
 from rag.split.limits import Prepend, TokenLimits
 from rag.split.outline import Outline
-from rag.split.sentences import guess_language
 from rag.types import Location, Source
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.sentences import sentence_ranges
 from rag.split.pack import Range, as_ranges, pack
 from rag.split.ruler import Ruler
-from rag.split.sentences import sentence_ranges
 
 _LINE = re.compile(r"\S[^\n]*")
 

@@ -45,17 +45,20 @@ class Reader(nn.Module):
         kind = "sdpa" if torch.cuda.is_available() else "eager"
         return Reader(BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation=kind, **rates))
 
-    def take_up(self, file: Path) -> None:
-        """Go on from the shipped weights: each matrix's change added to the base's."""
-        from safetensors.torch import load_file
+    def take_up(self, file: Path) -> str:
+        """Go on from the shipped weights: each matrix's change added to the base's. Says how those were trained."""
+        from safetensors import safe_open
 
-        told, mine = load_file(file), self.state_dict()
+        with safe_open(file, "pt") as kept:
+            told, before = {name: kept.get_tensor(name) for name in kept.keys()}, kept.metadata() or {}  # noqa: SIM118
+        mine = self.state_dict()
         for name, value in mine.items():
             short = name.removeprefix("encoder.")
             if short in told:
                 value.copy_(told[short])
             elif f"{short}.up" in told:
                 value.add_(told[f"{short}.up"].float() @ told[f"{short}.down"].float())
+        return before.get("trained", str(file))
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Start scores (n, longest), end scores (n, longest), judgement (n, 2): answerable, relevance.

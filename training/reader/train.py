@@ -4,8 +4,9 @@
     python training/reader/train.py --steps 4000         # goes on where it stopped; --threads 1 leaves cores free
     python training/reader/export.py                     # rag/models/reader.safetensors
 
-The learning rate is constant after a warm-up and falls to 0 over the last quarter of the steps. The state before it
+The learning rate is constant after a warm-up and falls to 0 over the last part of the steps. The state before it
 falls is kept: a later run with more --steps goes on from there, so training can be cut into sessions of any length.
+Where that state is gone, `--from rag/models/reader.safetensors` begins with what was shipped.
 """
 
 from __future__ import annotations
@@ -179,8 +180,10 @@ def people(model: Reader, examples: Examples, config: dict, device: str) -> floa
     return round(100 * float(roc_auc_score(examples.start[mine] >= 0, there)), 2) if len(passages) else float("nan")
 
 
-def train(model: Reader, examples: Examples, config: dict, steps: int, folder: Path, device: str) -> None:
-    """`steps` in all, counted from the very first run."""
+def train(
+    model: Reader, examples: Examples, config: dict, steps: int, folder: Path, device: str, after: str = ""
+) -> None:
+    """`steps` in all, counted from the very first run. `after`: how the weights that it began with were trained."""
     heads = [*model.span.parameters(), *model.judge.parameters()]
     body = [p for p in model.encoder.parameters() if p.requires_grad]
     groups = [
@@ -203,7 +206,7 @@ def train(model: Reader, examples: Examples, config: dict, steps: int, folder: P
         if step >= steps:
             break
         if step == falls_at:
-            save(model, optimizer, folder / "before_decay.pt", step, falls_at)
+            save(model, optimizer, folder / "before_decay.pt", step, falls_at, after)
         for group in optimizer.param_groups:
             group["lr"] = group["top"] * rate(step, steps, config)
         batch = Batch.of(rows, pairs, device)
@@ -230,14 +233,15 @@ def train(model: Reader, examples: Examples, config: dict, steps: int, folder: P
             print(json.dumps(line), file=log, flush=True)
             losses = []
         if (step + 1) % config["save_every"] == 0:
-            save(model, optimizer, folder / "last.pt", step + 1, falls_at)
+            save(model, optimizer, folder / "last.pt", step + 1, falls_at, after)
     if done < steps:
-        save(model, optimizer, folder / "last.pt", steps, falls_at)
+        save(model, optimizer, folder / "last.pt", steps, falls_at, after)
     print(check(model, examples, config, device, 2000), flush=True)
 
 
-def save(model: Reader, optimizer: torch.optim.Optimizer, file: Path, step: int, falls_at: int) -> None:
+def save(model: Reader, optimizer: torch.optim.Optimizer, file: Path, step: int, falls_at: int, after: str) -> None:
     state = {"falls_at": falls_at, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+    state["after"] = after
     torch.save(state, file.with_suffix(".part"))
     file.with_suffix(".part").replace(file)  # a kill while saving leaves the last whole one
 
@@ -277,10 +281,9 @@ def main() -> None:
     examples = Examples.load(folder / "examples.npz")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = Reader.start_from(str(resolve_model(Embed().model).folder), config["dropout"], config["seed"])
-    if args.start:
-        model.take_up(args.start)
+    after = model.take_up(args.start) if args.start else ""
     model = model.to(device)
-    train(model, examples, config, args.steps, folder, device)
+    train(model, examples, config, args.steps, folder, device, after)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where sentences begin and end. Also used for answers and citations.
+"""Where sentences begin and end: for chunks, answers, citations, and short answers, which stay in one.
 
 The boundaries come from sentencex (Wikimedia: maintained, compiled, 300 languages), chosen by measurement:
 benchmarks/sentence_boundaries.py. Added here, because a retrieval chunk is no running prose:
