@@ -90,7 +90,7 @@ def _cluster(points: Points, rows: Labels, terms: list[str]) -> Cluster:
         scores = vectors @ (centre / max(float(np.linalg.norm(centre)), 1e-12))
     else:
         scores = -np.linalg.norm(vectors - centre, axis=1)
-    order = np.argsort(-scores.round(6), kind="stable")  # of two, both are as near: float32 must not choose
+    order = np.argsort(-scores.round(4), kind="stable")  # of two, both are as near: float32 must not choose
     members = tuple(Member(points.ids[rows[i]], points.names[rows[i]], float(scores[i])) for i in order)
     return Cluster(", ".join(terms) or f"like {members[0].name}", tuple(terms), members)
 
