@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
+    Ints = NDArray[np.int64]
 
 WEIGHTS = Path(__file__).parent.parent / "models" / "reader.safetensors"
 MAX_TOKENS = 256  # of question and passage with special tokens: it was taught on no more
@@ -115,40 +116,41 @@ class PassageReader:
             rows = order[at : at + BATCH]
             states = self._bert.states([ids[r] for r in rows], [second[r] for r in rows], self._threads)
             for row, state in zip(rows, states, strict=True):
-                passage, offsets = places[row]
-                found[passage].append(self._reading(state, second[row], passages[passage], offsets))
+                passage, offsets, sentences = places[row]
+                found[passage].append(self._reading(state, second[row], passages[passage], offsets, sentences))
         return [_of_windows(windows) for windows in found]
 
     def _pairs(
         self, question: str, passages: Sequence[str]
-    ) -> tuple[list[list[int]], list[int], list[tuple[int, list[tuple[int, int]]]]]:
-        """For each window: token ids, where the passage begins in them, and (its passage, its tokens' offsets)."""
+    ) -> tuple[list[list[int]], list[int], list[tuple[int, list[tuple[int, int]], Ints]]]:
+        """For each window: token ids, where the passage begins in them, and (its passage, its tokens' offsets and
+        sentences)."""
         tokenizer = self._tokenizer
         cls, sep = (tokenizer.token_to_id(t) for t in ("[CLS]", "[SEP]"))
         head = [cls, *tokenizer.encode(question, add_special_tokens=False).ids[:MAX_QUESTION], sep]
         room = MAX_TOKENS - len(head) - 1
         ids, second, places = [], [], []
         for number, coded in enumerate(tokenizer.encode_batch(list(passages), add_special_tokens=False)):
-            at = 0
+            at, sentences = 0, sentence_of(passages[number], coded.offsets)
             while True:
                 ids.append([*head, *coded.ids[at : at + room], sep])
                 second.append(len(head))
-                places.append((number, coded.offsets[at : at + room]))
+                places.append((number, coded.offsets[at : at + room], sentences[at : at + room]))
                 if at + room >= len(coded.ids):
                     break
                 at += int(room * STRIDE)
         return ids, second, places
 
-    def _reading(self, states: Floats, begin: int, text: str, offsets: list[tuple[int, int]]) -> Reading:
+    def _reading(
+        self, states: Floats, begin: int, text: str, offsets: list[tuple[int, int]], sentences: Ints
+    ) -> Reading:
         w = self._bert.weights
         judged = w["judge.weight"] @ states[:, 0] + w["judge.bias"]
         scores = w["span.weight"] @ states + w["span.bias"][:, None]  # (2, tokens)
         start, end = scores[:, begin : begin + len(offsets)]
         nowhere = float(scores[0, 0] + scores[1, 0])
-        spans: list[FoundSpan] = []
-        if offsets:
-            pairs = best_pairs(start, end, SPANS, sentences=sentence_of(text, offsets))
-            spans = in_passage(text, offsets, pairs, nowhere)
+        pairs = best_pairs(start, end, SPANS, sentences=sentences) if offsets else []
+        spans = in_passage(text, offsets, pairs, nowhere)
         return Reading(float(judged[1]), float(judged[0]), tuple(spans))
 
 

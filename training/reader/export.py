@@ -48,7 +48,7 @@ def export(checkpoint: Path, target: Path, rank: int, trained: str) -> None:
     metadata = {
         "base": model.name,
         "base_sha256": model.weights_sha256,
-        "trained": f"{trained}, {state['step']} steps" + (f", after {state['after']}" if state.get("after") else ""),
+        "trained": f"{trained}, {state['step']} steps" + (f", after {state['after']}" if state["after"] else ""),
         "rank": str(rank or "full"),
     }
     target.parent.mkdir(exist_ok=True)

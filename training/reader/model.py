@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from data import SOMEWHERE
+from rag.bert import read_weights
+from rag.read.passage_reader import merged
 from rag.read.spans import best_pairs
 
 CLS, SEP, PAD = 101, 102, 0
@@ -45,20 +47,11 @@ class Reader(nn.Module):
         kind = "sdpa" if torch.cuda.is_available() else "eager"
         return Reader(BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation=kind, **rates))
 
-    def take_up(self, file: Path) -> str:
-        """Go on from the shipped weights: each matrix's change added to the base's. Says how those were trained."""
-        from safetensors import safe_open
-
-        with safe_open(file, "pt") as kept:
-            told, before = {name: kept.get_tensor(name) for name in kept.keys()}, kept.metadata() or {}  # noqa: SIM118
-        mine = self.state_dict()
-        for name, value in mine.items():
-            short = name.removeprefix("encoder.")
-            if short in told:
-                value.copy_(told[short])
-            elif f"{short}.up" in told:
-                value.add_(told[f"{short}.up"].float() @ told[f"{short}.down"].float())
-        return before.get("trained", str(file))
+    def take_up(self, file: Path) -> None:
+        """Go on from weights that export.py wrote, as the product makes them whole."""
+        mine = {name: value.numpy() for name, value in self.state_dict().items()}
+        whole = merged({name.removeprefix("encoder."): value for name, value in mine.items()}, read_weights(file))
+        self.load_state_dict({name: torch.from_numpy(whole[name.removeprefix("encoder.")]) for name in mine})
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Start scores (n, longest), end scores (n, longest), judgement (n, 2): answerable, relevance.

@@ -134,12 +134,10 @@ def check(model: Reader, examples: Examples, config: dict, device: str, most: in
     for at in range(0, len(aside), 8):
         rows = []
         for i in aside[at : at + 8]:
-            question = examples.question(i)[: config["max_question"]]
+            rows.append(gold_row(examples, i, config, rng))
+            question = rows[-1][0]
             room = config["max_tokens"] - len(question) - 3
-            rows.append(
-                (question, *cut(examples.passage(examples.gold[i]), examples.start[i], examples.end[i], room, rng))
-            )
-            rows.append((question, *cut(examples.passage(examples.negatives[i, 0]), -1, -1, room, rng)))
+            rows.append((question, *cut(examples.passage(examples.negatives[i, 0]), NOWHERE, NOWHERE, room, rng)))
         batch = Batch.of(rows, device=device)
         with torch.inference_mode():
             start, end, judged = (o.cpu().numpy() for o in model(batch))
@@ -160,6 +158,13 @@ def check(model: Reader, examples: Examples, config: dict, device: str, most: in
     }
 
 
+def gold_row(examples: Examples, i: int, config: dict, rng: np.random.Generator) -> tuple:
+    """A question with its own passage, as much of it as there is room for."""
+    question = examples.question(i)[: config["max_question"]]
+    room = config["max_tokens"] - len(question) - 3
+    return question, *cut(examples.passage(examples.gold[i]), examples.start[i], examples.end[i], room, rng)
+
+
 def people(model: Reader, examples: Examples, config: dict, device: str) -> float:
     """AUROC of answerable or not on the passages that people wrote both kinds of questions for, kept aside."""
     from sklearn.metrics import roc_auc_score
@@ -167,11 +172,7 @@ def people(model: Reader, examples: Examples, config: dict, device: str) -> floa
     passages = set(examples.gold[examples.aside & (examples.start == NOWHERE)].tolist())
     mine = np.flatnonzero(examples.aside & np.isin(examples.gold, list(passages)))
     rng = np.random.default_rng(0)
-    rows = []
-    for i in mine:
-        question = examples.question(i)[: config["max_question"]]
-        room = config["max_tokens"] - len(question) - 3
-        rows.append((question, *cut(examples.passage(examples.gold[i]), examples.start[i], examples.end[i], room, rng)))
+    rows = [gold_row(examples, i, config, rng) for i in mine]
     there = []
     model.eval()
     for at in range(0, len(rows), 16):
@@ -240,8 +241,8 @@ def train(
 
 
 def save(model: Reader, optimizer: torch.optim.Optimizer, file: Path, step: int, falls_at: int, after: str) -> None:
-    state = {"falls_at": falls_at, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    state["after"] = after
+    state = {"falls_at": falls_at, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step,
+             "after": after}  # fmt: skip
     torch.save(state, file.with_suffix(".part"))
     file.with_suffix(".part").replace(file)  # a kill while saving leaves the last whole one
 
@@ -276,14 +277,18 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     from rag.config import Embed
     from rag.embed.resolve import resolve_model
+    from rag.read import PassageReader
 
     folder = ROOT / config["folder"]
     examples = Examples.load(folder / "examples.npz")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = Reader.start_from(str(resolve_model(Embed().model).folder), config["dropout"], config["seed"])
-    after = model.take_up(args.start) if args.start else ""
-    model = model.to(device)
-    train(model, examples, config, args.steps, folder, device, after)
+    base = resolve_model(Embed().model).folder
+    model = Reader.start_from(str(base), config["dropout"], config["seed"])
+    after = ""
+    if args.start:
+        after = PassageReader(base, args.start).header["trained"]
+        model.take_up(args.start)
+    train(model.to(device), examples, config, args.steps, folder, device, after)
 
 
 if __name__ == "__main__":
