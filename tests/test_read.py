@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -468,6 +469,35 @@ CONFIG = {
     "warmup_steps": 3, "decay_share": 0.25, "save_every": 10, "check_every": 1000,
     "weights": {"span": 1.0, "answerable": 0.5, "relevance": 0.5},
 }  # fmt: skip
+
+
+def test_no_sentence_of_what_is_kept_aside_is_taught(tmp_path: Path) -> None:
+    import lzma
+
+    from data import read
+
+    def write(kind: str, name: str, rows: list[dict[str, Any]]) -> None:
+        folder = tmp_path / "train" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with lzma.open(folder / f"{kind}.jsonl.xz", "wt") as out:
+            out.writelines(json.dumps(row) + "\n" for row in rows)
+
+    def span(context: str) -> dict[str, Any]:
+        return {"question": "Who?", "context": context, "answers": []}
+
+    write("spans", "articles", [span("Ann fell. Ben rose."), span("Cleo sang, Dan slept. Eve left.")])
+    write("spans", "sentences", [span("cleo sang , dan slept ."), span("Fay ran."), span("Eve left. Gus came.")])
+    write("pairs", "pairs", [{"question": "Who?", "positive": text} for text in ("Eve left!", "Ann fell.")])
+    config = {
+        "seed": 0,
+        "sets": {"articles": None, "sentences": None},
+        "pairs": {"pairs": None},
+        "aside": {"set": "articles", "from": "Cleo", "tenth_of": ""},
+    }
+    found = read(config, tmp_path)
+    assert [q.context for q in found if q.aside] == ["Cleo sang, Dan slept. Eve left."]
+    taught = [q.context for q in found if not q.aside]
+    assert taught == ["Ann fell. Ben rose.", "Fay ran.", "Eve left. Gus came.", "Ann fell."]
 
 
 def test_thirty_steps_teach_something_and_can_be_cut_in_two(base: Path, lesson: Any, tmp_path: Path) -> None:

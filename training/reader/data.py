@@ -92,25 +92,24 @@ class Question:
 def read(config: dict, shared: Path) -> list[Question]:
     """The questions of every set in the config, at most so many of each, in an order that the seed fixes."""
     rng = np.random.default_rng(config["seed"])
-    kept_aside: set[str] = set()
+    kept_aside = ""
     found: list[Question] = []
     for name, most in config["sets"].items():
         rows = lines_of(shared / "train" / name / "spans.jsonl.xz")
         if name == config["aside"]["set"]:
             first = next(i for i, r in enumerate(rows) if r["context"].startswith(config["aside"]["from"]))
-            kept_aside = {squeezed(r["context"]) for r in rows[first:]}
+            # One text: of these paragraphs other sets have single sentences.
+            kept_aside = "\n".join({squeezed(r["context"]): None for r in rows[first:]})
             found += [Question(r["question"], r["context"], r["answers"], True) for r in rows[first:]]
             rows = rows[:first]
-        rows = [r for r in rows if squeezed(r["context"]) not in kept_aside]
+        rows = without(kept_aside, rows, "context")
         tenth = name == config["aside"]["tenth_of"]
         found += [
             Question(r["question"], r["context"], r["answers"], tenth and zlib.crc32(r["context"].encode()) % 10 == 0)
             for r in some(rows, most, rng)
         ]
     for name, most in config["pairs"].items():
-        rows = [
-            r for r in lines_of(shared / "train" / name / "pairs.jsonl.xz") if squeezed(r["positive"]) not in kept_aside
-        ]
+        rows = without(kept_aside, lines_of(shared / "train" / name / "pairs.jsonl.xz"), "positive")
         found += [Question(r["question"], r["positive"], [], False, placed=False) for r in some(rows, most, rng)]
     return found
 
@@ -120,6 +119,12 @@ def lines_of(file: Path) -> list[dict]:
         raise SystemExit(f"{file} is missing: the training sets of reader.yaml lie in ../shared/train")
     with lzma.open(file, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
+
+
+def without(kept_aside: str, rows: list[dict], key: str) -> list[dict]:
+    """The rows whose passage isn't kept aside, nor a part of what is."""
+    seen = {text: squeezed(text) in kept_aside for text in {r[key] for r in rows}}
+    return [r for r in rows if not seen[r[key]]]
 
 
 def some(rows: list[dict], most: int | None, rng: np.random.Generator) -> list[dict]:

@@ -121,6 +121,7 @@ def rate(step: int, steps: int, config: dict) -> float:
     return min(1.0, (step + 1) / config["warmup_steps"], (steps - step) / max(falls, 1))
 
 
+@torch.compiler.set_stance("force_eager")  # compiling once more for it takes longer than a check
 def check(model: Reader, examples: Examples, config: dict, device: str, most: int = 400) -> dict[str, float]:
     """On the articles kept aside: is the predicted span the gold one (token overlap F1), does the gold passage beat its
     first negative, AUROC of answerable between the two."""
@@ -201,7 +202,9 @@ def train(
     done = resume(model, optimizer, folder, falls_at)
     log = (folder / "log.jsonl").open("a", encoding="utf-8")
     began, losses, seen = time.time(), [], 0
-    autocast = torch.autocast(device, torch.bfloat16, enabled=device == "cuda" or torch.cpu._is_avx512_bf16_supported())
+    autocast = torch.autocast(
+        device, torch.bfloat16, enabled=device == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+    )
     model.train()
     for step, (rows, pairs) in enumerate(batches(examples, config, skip=done), done):
         if step >= steps:
@@ -271,6 +274,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--from", dest="start", type=Path, help="weights of export.py to begin with, not the base's")
+    parser.add_argument(
+        "--compile", action="store_true", help="a fifth quicker after a minute or two; needs a C++ compiler"
+    )
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text(encoding="utf-8"))
     if args.threads:
@@ -288,6 +294,8 @@ def main() -> None:
     if args.start:
         after = PassageReader(base, args.start).header["trained"]
         model.take_up(args.start)
+    if args.compile:
+        model.encoder.compile(dynamic=True)
     train(model.to(device), examples, config, args.steps, folder, device, after)
 
 
