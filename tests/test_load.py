@@ -613,10 +613,12 @@ def test_docx_shows_the_numbers_that_word_shows(tmp_path: Path) -> None:
     numbering = document.part.numbering_part.element
     sections = level(0, "decimal", "%1") + level(1, "decimal", "%1.%2")
     steps = level(0, "decimal", "%1.") + level(1, "lowerLetter", "(%2)") + level(2, "upperRoman", "%3)")
-    for name, levels in ((801, sections), (802, steps)):
+    linked = '<w:numStyleLink w:val="Parts"/>'  # its looks are those of the numbering that makes that style
+    for name, levels in ((804, linked), (803, f'<w:styleLink w:val="Parts"/>{level(0, "upperRoman", "Part %1:")}'),
+                         (801, sections), (802, steps)):  # fmt: skip
         numbering.insert(0, parse_xml(f'<w:abstractNum {space} w:abstractNumId="{name}">{levels}</w:abstractNum>'))
     anew = '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="5"/></w:lvlOverride>'
-    for name, abstract, more in ((901, 801, ""), (902, 802, ""), (903, 802, anew)):
+    for name, abstract, more in ((901, 801, ""), (902, 802, ""), (903, 802, anew), (904, 803, ""), (905, 804, "")):
         of = f'<w:abstractNumId w:val="{abstract}"/>'
         numbering.append(parse_xml(f'<w:num {space} w:numId="{name}">{of}{more}</w:num>'))
     for depth, title in ((0, "Scope"), (1, "Pumps"), (1, "Valves"), (0, "Terms"), (1, "Words")):
@@ -628,12 +630,13 @@ def test_docx_shows_the_numbers_that_word_shows(tmp_path: Path) -> None:
         numbered(document.add_paragraph(words), number, depth)
     numbered(document.add_paragraph("No step", style="List Number"), 0, 0)
     document.add_paragraph("A step of the style", style="List Number")
+    numbered(document.add_paragraph("Goes on"), 905, 0)
     document.save(str(tmp_path / "a.docx"))
     source = load(tmp_path / "a.docx")
     assert [h.title for h in source.headings] == ["1 Scope", "1.1 Pumps", "1.2 Valves", "2 Terms", "2.1 Words"]
     assert source.text.partition("2.1 Words\n\n")[2] == (
         "1. Open\n  - (a) slowly\n  - (b) fully\n    - I) wait\n2. Look\n  - (a) twice\n5. Close\n6. Leave\n\n"
-        "No step\n\n1. A step of the style"
+        "No step\n\n1. A step of the style\n- Part I: Goes on"
     )
 
 

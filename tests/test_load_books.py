@@ -203,7 +203,7 @@ def test_archives_of_another_kind_are_named() -> None:
 # --- OpenDocument --------------------------------------------------------------------------------------------
 
 SPACES = " ".join(
-    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table")
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table", "style")
 )
 
 
@@ -245,6 +245,71 @@ def test_an_opendocument_text_reads_in_order() -> None:
         "| bar | price |\n| --- | --- |\n| 6 | 6 |"
     )
     assert source.title == "The plan"
+
+
+def odt_styles(inside: str) -> str:
+    return f"<office:document-styles {SPACES}><office:styles>{inside}</office:styles></office:document-styles>"
+
+
+def odt_list(*items: str, of: str = "", name: str = "L", kind: str = "list-item") -> str:
+    attribute = f" text:style-name='{name}'" if name else ""
+    held = "".join(f"<text:{kind}>{item}</text:{kind}>" for item in items)
+    return f"<text:list{attribute} {of}>{held}</text:list>"
+
+
+def odt_levels(tag: str, *levels: str) -> str:
+    return "".join(f"<text:{tag} text:level='{at}' {level}/>" for at, level in enumerate(levels, 1))
+
+
+def test_an_opendocument_text_has_the_numbers_that_are_shown() -> None:
+    styles = odt_styles(
+        "<text:outline-style>"
+        + odt_levels(
+            "outline-level-style",
+            "style:num-format='1'",
+            "style:num-format='1' text:display-levels='2' style:num-suffix=')'",
+            "style:num-format=''",
+        )
+        + "</text:outline-style><text:list-style style:name='L'>"
+        + odt_levels(
+            "list-level-style-number",
+            "style:num-format='1' style:num-suffix='.'",
+            "style:num-format='a' style:num-prefix='(' style:num-suffix=')'",
+            "style:num-format='I' text:start-value='4' style:num-suffix='.' text:display-levels='3'",
+        )
+        + "</text:list-style>"
+    )
+
+    def p(text: str) -> str:
+        return f"<text:p>{text}</text:p>"
+
+    def h(text: str, level: int, more: str = "") -> str:
+        return f"<text:h text:outline-level='{level}' {more}>{text}</text:h>"
+
+    deep = odt_list(p("deep"), name="")
+    body = (
+        h("Scope", 1) + h("Pumps", 2) + h("Valves", 2) + h("Small", 3) + h("Terms", 1) + h("Words", 2)
+        + h("Foreword", 1, "text:is-list-header='true'")
+        + h("Ten", 1, "text:restart-numbering='true' text:start-value='10'")
+        + odt_list(p("open") + odt_list(p("slowly"), p("fully") + deep, name=""),
+                   p("look") + odt_list(p("twice"), name=""), of="xml:id='one'")
+        + p("Between.")
+        + odt_list(p("close"), of="text:continue-numbering='true'")
+        + odt_list(p("anew"), "<text:p/>", of="xml:id='two'")
+        + odt_list(p("go on"), of="text:continue-list='one'")
+        + odt_list(p("to"), of="text:continue-list='nowhere'")
+        + odt_list(p("a head"), kind="list-header")
+        + odt_list(h("Listed", 2) + p("words"))
+    )  # fmt: skip
+    body = body.replace("<text:list-item><text:p>anew", "<text:list-item text:start-value='7'><text:p>anew")
+    source = load(odt(body, **{"styles.xml": styles}), "a.odt", "odt")
+    assert [h.title for h in source.headings] == [
+        "1 Scope", "1.1) Pumps", "1.2) Valves", "Small", "2 Terms", "2.1) Words", "Foreword", "10 Ten", "1. Listed",
+    ]  # fmt: skip
+    assert source.text.partition("10 Ten\n\n")[2] == (
+        "1. open\n  - (a) slowly\n  - (b) fully\n    - 1.b.IV. deep\n2. look\n  - (a) twice\n\nBetween.\n\n3. close\n\n"
+        "7. anew\n\n4. go on\n\n1. to\n\n- a head\n\n## 1. Listed\n\n1. words"
+    )
 
 
 def test_an_encrypted_opendocument_text_is_refused() -> None:

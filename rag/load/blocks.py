@@ -25,6 +25,11 @@ def number(text: str, default: int, digits: int = 6) -> int:
     return int(text) if text.isdecimal() and len(text) <= digits else default
 
 
+def unshown(characters: int) -> dict[str, int]:
+    """How a source's metadata say that so many characters of its text aren't shown by the document."""
+    return {"hidden": characters} if characters else {}
+
+
 class Blocks:
     r"""Text put together block by block.
 

@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError, brief
-from rag.load.blocks import Blocks
+from rag.load.blocks import Blocks, unshown
 from rag.load.container import open_container
 from rag.load.decode import clean
 from rag.load.docx_numbers import Numbers, level_of, related, value
@@ -42,14 +42,13 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     reader = _Reader(document)
     reader.blocks_of(document.element.body)
     title = " ".join(clean(document.core_properties.title or "").split()) or reader.title
-    hidden = reader.hidden(document.element.body)
     return Source(
         relative,
         reader.blocks.text,
         "docx",
         title=title,
         headings=reader.blocks.headings,
-        metadata={"hidden": hidden} if hidden else {},
+        metadata=unshown(reader.hidden(document.element.body)),
     )
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rag.load.blocks import number
+from rag.load.numerals import numeral
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 LEVELS = 9
 _PLACE = re.compile(r"%([1-9])")
 _MOST = 40  # characters of a mark
 _MOST_START = 10**6
-_ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
-          (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
+_FORMS = {"lowerLetter": "a", "upperLetter": "A", "lowerRoman": "i", "upperRoman": "I", "decimalZero": "01"}
 
 
 def value(parent: Any, name: str) -> str:
@@ -59,12 +59,17 @@ class Numbers:
         self._anew: dict[str, dict[int, int]] = {}
         self._counts: dict[str, dict[int, int]] = {}
         for _, root in related(document, "numbering"):
-            for abstract in root.iterchildren(f"{W}abstractNum"):
+            abstracts = {e.get(f"{W}abstractNumId", ""): e for e in root.iterchildren(f"{W}abstractNum")}
+            styled = {value(e, "styleLink"): name for name, e in abstracts.items()}
+            styled.pop("", None)
+            for name, abstract in abstracts.items():
                 levels = {number(e.get(f"{W}ilvl", ""), 0): _level(e) for e in abstract.iterchildren(f"{W}lvl")}
-                self._levels[abstract.get(f"{W}abstractNumId", "")] = levels
+                self._levels[name] = levels
             for one in root.iterchildren(f"{W}num"):
                 name = one.get(f"{W}numId", "")
-                self._abstract[name] = value(one, "abstractNumId")
+                own = value(one, "abstractNumId")
+                # One without levels may name a style of lists instead, whose own numbering it then is (17.9.21).
+                self._abstract[name] = styled.get(value(abstracts.get(own), "numStyleLink"), own)
                 starts = ((e.get(f"{W}ilvl", ""), value(e, "startOverride")) for e in one.iter(f"{W}lvlOverride"))
                 self._anew[name] = {number(level, 0): _start(start) for level, start in starts if start}
 
@@ -85,7 +90,7 @@ class Numbers:
         def shown(place: re.Match[str]) -> str:
             at = int(place[1]) - 1
             outer = levels.get(at, level)
-            return _written(counts.get(at, outer.start), outer.form)
+            return numeral(counts.get(at, outer.start), _FORMS.get(outer.form, "1"))
 
         return _PLACE.sub(shown, level.text)[:_MOST].strip()
 
@@ -97,22 +102,3 @@ def _start(text: str) -> int:
 def _level(element: Any) -> _Level:
     start = value(element, "start")
     return _Level(value(element, "numFmt") or "decimal", value(element, "lvlText"), _start(start) if start else 1)
-
-
-def _written(count: int, form: str) -> str:
-    """
-    >>> [_written(n, f) for n, f in ((3, "decimal"), (4, "lowerRoman"), (28, "upperLetter"), (7, "decimalZero"))]
-    ['3', 'iv', 'BB', '07']
-    """
-    if form == "decimalZero":
-        return f"{count:02}"
-    if form.endswith("Letter") and 0 < count <= 26 * _MOST:
-        letters = chr(ord("a") + (count - 1) % 26) * (1 + (count - 1) // 26)
-    elif form.endswith("Roman") and 0 < count < 4000:
-        letters, left = "", count
-        for worth, sign in _ROMAN:
-            letters += sign * (left // worth)
-            left %= worth
-    else:
-        return str(count)
-    return letters.upper() if form.startswith("upper") else letters

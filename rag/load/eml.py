@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError
-from rag.load.blocks import Blocks
+from rag.load.blocks import Blocks, unshown
 from rag.load.decode import clean, decode
 from rag.types import Source
 
@@ -37,13 +37,22 @@ def load(data: bytes, relative: str, config: Load, depth: int = 0) -> Source:
     reader.message(message)
     title = _header(message, "Subject") or None
     blocks = reader.blocks
-    return Source(relative, blocks.text, "eml", title=title, headings=blocks.headings, warnings=tuple(reader.warnings))
+    return Source(
+        relative,
+        blocks.text,
+        "eml",
+        title=title,
+        headings=blocks.headings,
+        metadata=unshown(reader.unseen),
+        warnings=tuple(reader.warnings),
+    )
 
 
 class _Reader:
     def __init__(self, config: Load, depth: int) -> None:
         self.blocks = Blocks()
         self.warnings: list[str] = []
+        self.unseen = 0  # characters that the body or an attachment doesn't show
         self._config = config
         self._depth = depth
         self._room = MOST_BYTES >> (4 * depth)
@@ -72,8 +81,7 @@ class _Reader:
         if part.get_content_type() == "text/html":
             from rag.load import html
 
-            page = html.load(text.encode(), "body.html", self._config)
-            self.blocks.marked(page.text, page.headings, deeper=1)
+            self._taken(html.load(text.encode(), "body.html", self._config), deeper=1)
         else:
             self.blocks.add(text.rstrip())
 
@@ -87,8 +95,12 @@ class _Reader:
                 self.warnings.append(f"attachment {name}: {why}")
             return
         self.blocks.heading(2, f"Attachment: {name}")
-        self.blocks.marked(source.text, source.headings, deeper=2)
+        self._taken(source, deeper=2)
         self.warnings += [f"attachment {name}: {warning}" for warning in source.warnings]
+
+    def _taken(self, source: Source, deeper: int) -> None:
+        self.blocks.marked(source.text, source.headings, deeper)
+        self.unseen += source.metadata.get("hidden", 0)
 
     def _read(self, name: str, data: bytes) -> tuple[Source | None, str]:
         """What its loader makes of it, or why that is nothing; "" where there is no loader."""

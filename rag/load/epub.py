@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from rag.errors import DocumentError, brief
-from rag.load.blocks import Blocks
+from rag.load.blocks import Blocks, unshown
 from rag.load.container import member, open_container, parse_xml, words
 from rag.load.decode import decode
-from rag.load.html import whole
+from rag.load.html import hidden, visible
 from rag.types import Source
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
 def load(data: bytes, relative: str, config: Load) -> Source:
     archive = open_container(data, "an EPUB book", config)
     package, base = _package(archive)
-    blocks, warnings, locked = Blocks(), list[str](), _locked(archive)
+    blocks, warnings, locked, unseen = Blocks(), list[str](), _locked(archive), 0
     for name in _spine(package, base)[: config.max_pages]:
         if len(blocks) > config.max_chars:
             warnings.append(f"{name} and what follows left out: the text is longer than load.max_chars")
@@ -39,12 +39,22 @@ def load(data: bytes, relative: str, config: Load) -> Source:
             warnings.append(f"{name} is missing or damaged: left out")
             continue
         text, _, found = decode(page)
-        whole(text, blocks)
+        chapter = visible(text)
+        blocks.marked(chapter.text, chapter.headings)
+        unseen += hidden(text, chapter.text)
         warnings += [f"{name}: {warning}" for warning in found]
     if not len(blocks) and locked:
         raise DocumentError("its text is protected (DRM)", "only the program that it was bought for can open it")
     title = next((words(e) for e in package.iter("{*}title") if words(e)), None)
-    return Source(relative, blocks.text, "epub", title=title, headings=blocks.headings, warnings=tuple(warnings))
+    return Source(
+        relative,
+        blocks.text,
+        "epub",
+        title=title,
+        headings=blocks.headings,
+        metadata=unshown(unseen),
+        warnings=tuple(warnings),
+    )
 
 
 def _package(archive: ZipFile) -> tuple[Any, str]:

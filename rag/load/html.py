@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rag.load.blocks import Blocks, number
+from rag.load.blocks import Blocks, number, unshown
 from rag.load.decode import clean, decode
 from rag.types import Source
 
@@ -47,20 +47,20 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     for element in list(getattr(main, "body", [])):
         _block(element, blocks)
     if len(blocks.text) < _LITTLE or not blocks.headings:
-        visible = _visible(page)
-        taken, shown = _words(blocks.text), _words(visible.text)
+        whole = visible(page)
+        taken, shown = _words(blocks.text), _words(whole.text)
         if len(blocks.text) < _LITTLE and shown > taken:
-            blocks = visible
+            blocks = whole
             warnings = (*warnings, "little or no main text found: all visible text was taken")
-        elif not blocks.headings and visible.headings and taken >= _MOST * shown:
-            blocks = visible
+        elif not blocks.headings and whole.headings and taken >= _MOST * shown:
+            blocks = whole
     return Source(
         relative,
         blocks.text,
         "html",
         title=" ".join(clean(title).split()) or None if title else None,
         headings=blocks.headings,
-        metadata={"encoding": encoding, **({"hidden": hidden} if (hidden := _hidden(page, blocks.text)) else {})},
+        metadata={"encoding": encoding, **unshown(hidden(page, blocks.text))},
         warnings=warnings,
     )
 
@@ -78,7 +78,7 @@ def _unlink_headings(tree: Any) -> None:
             link.tag = "span"
 
 
-def _hidden(page: str, text: str) -> int:
+def hidden(page: str, text: str) -> int:
     """Characters of `text`, spaces aside, that stand in elements which a browser doesn't show: `hidden`, or a style of
     their own. Of more than so many pieces the longest are looked for."""
     from lxml import etree
@@ -89,13 +89,13 @@ def _hidden(page: str, text: str) -> int:
     pieces: list[str] = []
     waiting = [] if tree is None else [(tree, False)]
     while waiting:
-        node, unshown = waiting.pop()
+        node, unseen = waiting.pop()
         if isinstance(node.tag, str) and node.tag not in _HIDDEN:
-            unshown = unshown or "hidden" in node.attrib or bool(_UNSHOWN.search(node.get("style", "")))
-            pieces += [" ".join(node.text.split())] if unshown and node.text else []
+            unseen = unseen or "hidden" in node.attrib or bool(_UNSHOWN.search(node.get("style", "")))
+            pieces += [" ".join(node.text.split())] if unseen and node.text else []
             for child in node:
-                pieces += [" ".join(child.tail.split())] if unshown and child.tail else []
-                waiting.append((child, unshown))
+                pieces += [" ".join(child.tail.split())] if unseen and child.tail else []
+                waiting.append((child, unseen))
     words = " ".join(text.split())
     longest = sorted(filter(None, pieces), key=len, reverse=True)[:_MOST_LOOKED_FOR]
     return sum(len(piece.replace(" ", "")) for piece in longest if piece in words)
@@ -166,18 +166,12 @@ def _words(text: str) -> int:
     return len(re.findall(r"\w+", text))
 
 
-def _visible(page: str) -> Blocks:
-    blocks = Blocks()
-    whole(page, blocks)
-    return blocks
-
-
-def whole(page: str, blocks: Blocks) -> None:
+def visible(page: str) -> Blocks:
     """All that is shown of a page, with its headings, lists, tables and code: for pages without anything beside the
     matter, such as a book's."""
     from lxml import etree
 
-    line, level = [""], 0
+    blocks, line, level = Blocks(), [""], 0
 
     def end_line() -> None:
         text = " ".join("".join(line).split())
@@ -233,6 +227,7 @@ def whole(page: str, blocks: Blocks) -> None:
     if tree is not None:
         _unlink_headings(tree)
         walk(tree)
+    return blocks
 
 
 def _shown(node: Any) -> str:

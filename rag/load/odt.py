@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError, brief
 from rag.load import needs_password
-from rag.load.blocks import Blocks, number
+from rag.load.blocks import Blocks, number, unshown
 from rag.load.container import member, open_container, parse_xml
 from rag.load.decode import clean
+from rag.load.odt_numbers import STYLE, TEXT, Numbers
 from rag.types import Source
 
 if TYPE_CHECKING:
     from rag.config import Load
 
-_TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
-_STYLE = "{urn:oasis:names:tc:opendocument:xmlns:style:1.0}"
 _CODE = "Preformatted_20_Text"  # the style of lines that stand as they are typed
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
-_SKIPPED = {f"{_TEXT}tracked-changes", f"{_OFFICE}annotation", f"{_TEXT}note", f"{_OFFICE}forms"}
-_SIGNS = {f"{_TEXT}tab": "\t", f"{_TEXT}line-break": "\n"}
+_SKIPPED = {f"{TEXT}tracked-changes", f"{_OFFICE}annotation", f"{TEXT}note", f"{_OFFICE}forms"}
+_SIGNS = {f"{TEXT}tab": "\t", f"{TEXT}line-break": "\n"}
 _SPACE = re.compile(r"[ \t\r\n]+")
 # A file may say that a cell, or a space, stands there a billion times.
 _SAME_CELL, _SAME_CHARS = 64, 1_000_000  # times that one of them is repeated, and characters of all repeated
@@ -47,7 +46,7 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         styles = parse_xml(member(archive, "styles.xml") or b"<none/>")
     except (etree.XMLSyntaxError, ValueError):
         styles = parse_xml(b"<none/>")
-    reader = _Reader(config.max_chars, _code_styles(root), _numbered(root) | _numbered(styles))
+    reader = _Reader(config.max_chars, _code_styles(root), Numbers(styles, root))
     for body in root.iter(f"{_OFFICE}text"):
         reader.blocks_of(body)
     try:
@@ -55,14 +54,16 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         title = next((" ".join(clean(e.text or "").split()) for e in about.iter("{*}title")), "")
     except (etree.XMLSyntaxError, ValueError):
         title = ""
-    return Source(relative, reader.blocks.text, "odt", title=title or None, headings=reader.blocks.headings)
+    blocks = reader.blocks
+    unseen = unshown(_hidden(root, _unseen_styles(styles, root)))
+    return Source(relative, blocks.text, "odt", title=title or None, headings=blocks.headings, metadata=unseen)
 
 
 class _Reader:
-    def __init__(self, most: int, code_styles: frozenset[str], numbered: frozenset[tuple[str, int]]) -> None:
+    def __init__(self, most: int, code_styles: frozenset[str], numbers: Numbers) -> None:
         self.blocks = Blocks()
         self._code_styles, self._code = code_styles, list[str]()
-        self._numbered = numbered
+        self._numbers = numbers
         self._most = most
         self._left = _SAME_CHARS
 
@@ -70,17 +71,16 @@ class _Reader:
         for child in parent:
             if not isinstance(child.tag, str) or child.tag in _SKIPPED or len(self.blocks) > self._most:
                 continue
-            if child.tag == f"{_TEXT}p" and child.get(f"{_TEXT}style-name") in self._code_styles:
+            if child.tag == f"{TEXT}p" and child.get(f"{TEXT}style-name") in self._code_styles:
                 self._code.append(_text(child))
                 self._notes(child)
                 continue
             self._end_code()
-            if child.tag == f"{_TEXT}h":
-                level = child.get(f"{_TEXT}outline-level", "1")
-                self.blocks.heading(int(level) if level in map(str, range(1, 11)) else 1, _text(child))
-            elif child.tag == f"{_TEXT}p":
+            if child.tag == f"{TEXT}h":
+                self._heading(child)
+            elif child.tag == f"{TEXT}p":
                 self.blocks.add(_text(child).strip())
-            elif child.tag == f"{_TEXT}list":
+            elif child.tag == f"{TEXT}list":
                 self._items(child, 0, "")
             elif child.tag == f"{_TABLE}table":
                 self._table(child)
@@ -93,15 +93,25 @@ class _Reader:
         lines, self._code = self._code, []
         self.blocks.code("\n".join(lines))
 
+    def _heading(self, heading: Any, mark: str = "") -> None:
+        """`mark`: of a list that it is an item of, as OpenOffice wrote numbered headings."""
+        said = heading.get(f"{TEXT}outline-level", "1")
+        level = int(said) if said in map(str, range(1, 11)) else 1
+        mark, title = mark or self._numbers.of_heading(heading, level), _text(heading)
+        self.blocks.heading(level, f"{mark} {title}" if title.strip() else "")
+
     def _items(self, parent: Any, depth: int, style: str) -> None:
-        first, style = depth == 0, parent.get(f"{_TEXT}style-name") or style
-        ordered = (style, depth + 1) in self._numbered
-        for count, item in enumerate(parent.iterchildren(f"{_TEXT}list-item", f"{_TEXT}list-header"), 1):
-            words = [_text(p).strip() for p in item.iterchildren(f"{_TEXT}p", f"{_TEXT}h")]
-            mark = f"{count}." if ordered else ""
+        first, style = depth == 0, parent.get(f"{TEXT}style-name") or style
+        if first:
+            self._numbers.begin(parent, style)
+        for item in parent.iterchildren(f"{TEXT}list-item", f"{TEXT}list-header"):
+            mark = self._numbers.of_item(item, style, depth + 1)
+            for heading in item.iterchildren(f"{TEXT}h"):
+                self._heading(heading, mark)
+            words = [_text(p).strip() for p in item.iterchildren(f"{TEXT}p")]
             self.blocks.item("\n".join(filter(None, words)), depth=depth, first=first, mark=mark)
             first = False
-            for inner in item.iterchildren(f"{_TEXT}list"):
+            for inner in item.iterchildren(f"{TEXT}list"):
                 self._items(inner, min(depth + 1, 20), style)
 
     def _table(self, table: Any) -> None:
@@ -110,7 +120,7 @@ class _Reader:
             cells = list[str]()
             for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
                 times = cell.get(f"{_TABLE}number-columns-repeated", "1")
-                text = " ".join(_text(p) for p in cell.iter(f"{_TEXT}p", f"{_TEXT}h"))
+                text = " ".join(_text(p) for p in cell.iter(f"{TEXT}p", f"{TEXT}h"))
                 cells += [text] * self._repeats(times, len(text))
             while cells and not cells[-1].strip():
                 cells.pop()
@@ -125,25 +135,53 @@ class _Reader:
 
     def _notes(self, parent: Any) -> None:
         """Foot and end notes, below the block that points to them. Those of sections were taken on the way."""
-        if parent.tag in (f"{_TEXT}p", f"{_TEXT}h", f"{_TEXT}list", f"{_TABLE}table"):
-            for body in parent.iter(f"{_TEXT}note-body"):
+        if parent.tag in (f"{TEXT}p", f"{TEXT}h", f"{TEXT}list", f"{_TABLE}table"):
+            for body in parent.iter(f"{TEXT}note-body"):
                 self.blocks_of(body)
 
 
 def _code_styles(root: Any) -> frozenset[str]:
     """What paragraphs of code have for their style: LibreOffice's and pandoc's, and what the file derives from it."""
-    styles = root.iter(f"{_STYLE}style")
-    derived = (s.get(f"{_STYLE}name") for s in styles if s.get(f"{_STYLE}parent-style-name") == _CODE)
+    styles = root.iter(f"{STYLE}style")
+    derived = (s.get(f"{STYLE}name") for s in styles if s.get(f"{STYLE}parent-style-name") == _CODE)
     return frozenset({_CODE, *derived})
 
 
-def _numbered(root: Any) -> frozenset[tuple[str, int]]:
-    """The lists' styles and their levels, 1 the outermost, that count their items."""
-    return frozenset(
-        (style.get(f"{_STYLE}name", ""), number(level.get(f"{_TEXT}level", "1"), 1))
-        for style in root.iter(f"{_TEXT}list-style")
-        for level in style.iterchildren(f"{_TEXT}list-level-style-number")
-    )
+def _unseen_styles(*roots: Any) -> frozenset[str]:
+    """Styles whose text isn't shown: by what they, or the first of those they derive from that says anything, say."""
+    styles = {s.get(f"{STYLE}name", ""): s for root in roots for s in root.iter(f"{STYLE}style")}
+
+    def unseen(style: Any) -> bool:
+        for _ in range(12):
+            if style is None:
+                break
+            properties = style.find(f"{STYLE}text-properties")
+            if properties is not None and (said := properties.get(f"{TEXT}display")):
+                return bool(said == "none")
+            style = styles.get(style.get(f"{STYLE}parent-style-name"))
+        return False
+
+    return frozenset(name for name, style in styles.items() if unseen(style))
+
+
+def _hidden(root: Any, styles: frozenset[str]) -> int:
+    """Characters, spaces aside, that aren't shown: by their style, their section or their field."""
+    count = 0
+    waiting = [(body, False) for body in root.iter(f"{_OFFICE}text")]
+    while waiting:
+        node, unseen = waiting.pop()
+        unseen = (
+            node.get(f"{TEXT}style-name") in styles
+            or node.get(f"{TEXT}display") == "none"
+            or node.get(f"{TEXT}is-hidden") == "true"
+            or (unseen and node.tag != f"{TEXT}note")
+        )
+        count += len("".join((node.text or "").split())) if unseen else 0
+        for child in node:
+            count += len("".join((child.tail or "").split())) if unseen else 0
+            if isinstance(child.tag, str) and child.tag not in _SKIPPED - {f"{TEXT}note"}:
+                waiting.append((child, unseen))
+    return count
 
 
 def _text(node: Any) -> str:
@@ -159,8 +197,8 @@ def _text(node: Any) -> str:
         for child in element:
             if child.tag in _SIGNS:
                 parts.append(_SIGNS[child.tag])
-            elif child.tag == f"{_TEXT}s":
-                count = child.get(f"{_TEXT}c", "1")
+            elif child.tag == f"{TEXT}s":
+                count = child.get(f"{TEXT}c", "1")
                 parts.append(" " * min(number(count, 1, _DIGITS), _SPACES))
             elif isinstance(child.tag, str) and child.tag not in _SKIPPED:
                 walk(child)
