@@ -30,7 +30,8 @@ from shell import METAL, RIVER, write
 
 from rag.build import Rag
 from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError
-from rag.store import Catalog, catalog, copies, writer
+from rag.store import Catalog, copies, writer
+from rag.store.catalog import connection
 from rag.store.index import generation_folder
 from rag.store.vectors import _Collection
 
@@ -556,7 +557,7 @@ def test_what_another_writes_into_a_folder_that_we_can_only_read_is_seen(
     write(docs, birds_md=RIVER)
     rag.sync()
     rag.close()
-    monkeypatch.setattr(catalog, "reading_mode", lambda file: catalog.STILL)
+    monkeypatch.setattr(connection, "reading_mode", lambda file: connection.STILL)
     with open_rag(docs, index) as reading, open_rag(docs, index) as writing:
         assert reading.search("copper")[0].source == "birds.md"
         with pytest.raises(StoreError, match="was written while it was read"), reading.reader.catalog.snapshot():

@@ -1,7 +1,6 @@
 """Any history of a folder, and of a store, against plain dictionaries; and machines that do find what is broken.
 
-`make test` runs 50 histories of a folder and 50 of a store, each of 25 steps, in about a minute of one core; `make soak`
-runs 500 of each, of 50 steps.
+`make test` runs 50 histories of each, of 25 steps, in about a minute of one core; `make soak` runs 500 of each, of 50.
 """
 
 from __future__ import annotations

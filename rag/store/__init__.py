@@ -1,6 +1,6 @@
 """The index: one truth and two derived indexes.
 
-    catalog.py   SQLite: files, texts, chunks and vectors. The truth; everything else is rebuilt from it
+    catalog/     SQLite: files, texts, chunks and vectors. The truth; everything else is rebuilt from it
     vectors.py   Chroma (embedded or a server), cosine: chunk id -> vector
     lexical.py   BM25 (tantivy): chunk id -> terms; analyze.py makes the terms
     index.py     the folder on disk: where things lie, what it was made with, whether it is whole

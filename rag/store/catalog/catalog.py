@@ -1,368 +1,29 @@
-"""The catalog: one SQLite file that holds files, texts, chunks and vectors.
-
-Visibility is by generation, on `files` alone: a row is seen by generation g when added <= g < removed. A content (a
-file's text as loaded and split) is seen when a seen file points to it, so a moved file keeps its chunks, and two
-equal files share them. Rows of the next generation are committed while a sync runs: work done isn't done again
-after a crash, and nobody sees it before it is published.
-"""
+"""What is read from and written to the catalog's tables."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from rag.batched import batched
-from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError
-from rag.store.damage import MARKED, REPAIR, SameProcess, checksum, clear_errors, copies, damaged
+from rag.errors import IndexDamaged, StoreError
+from rag.store.catalog.connection import Connection
+from rag.store.catalog.rows import ChunkRow, ContentRow, FileRow, MediaRow
+from rag.store.catalog.tables import CHUNK, PAGE, SEEN, SUMS
+from rag.store.damage import MARKED, REPAIR, checksum, clear_errors, damaged
 from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Space, Span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
-FORMAT = 4  # of the tables
-PAGE = 5000  # rows per statement: SQLite allows 32,766 variables in one
-
-_MEDIA = """\
-CREATE TABLE media (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again for another one
-    key TEXT NOT NULL UNIQUE,
-    content_id INTEGER NOT NULL REFERENCES contents(id),
-    space TEXT NOT NULL,                   -- images, audio: whose vectors it is compared with
-    start INTEGER NOT NULL, page INTEGER, line INTEGER NOT NULL, headings TEXT NOT NULL, seconds REAL,
-    vector_key BLOB NOT NULL, sum INTEGER NOT NULL DEFAULT -1
-);
-CREATE INDEX media_content ON media(content_id);
-CREATE INDEX media_vector ON media(vector_key);
-"""
-
-_SCHEMA = f"""
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE contents (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    key TEXT NOT NULL UNIQUE,          -- hash of the file's bytes, its kind and the settings that cut it
-    kind TEXT NOT NULL, title TEXT, text TEXT NOT NULL,
-    pages TEXT NOT NULL, headings TEXT NOT NULL, metadata TEXT NOT NULL, warnings TEXT NOT NULL,
-    times TEXT NOT NULL DEFAULT '[]', sum INTEGER NOT NULL DEFAULT -1  -- sums: of a row's values, see damage.py
-);
-CREATE TABLE files (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, seen_ns INTEGER NOT NULL,
-    hash TEXT, content_id INTEGER REFERENCES contents(id), outcome TEXT NOT NULL, reason TEXT,
-    added INTEGER NOT NULL, removed INTEGER
-);
-CREATE INDEX files_path ON files(path);
-CREATE INDEX files_content ON files(content_id);
-CREATE TABLE chunks (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again for another chunk
-    key TEXT NOT NULL UNIQUE,              -- '1' + hash of content, span and prefix: the public id
-    content_id INTEGER NOT NULL REFERENCES contents(id),
-    start INTEGER NOT NULL, "end" INTEGER NOT NULL, page INTEGER, line INTEGER NOT NULL,
-    headings TEXT NOT NULL, prefix TEXT NOT NULL, text TEXT NOT NULL, vector_key BLOB NOT NULL,
-    seconds REAL, sum INTEGER NOT NULL DEFAULT -1
-);
-CREATE INDEX chunks_content ON chunks(content_id, start);
-CREATE INDEX chunks_vector ON chunks(vector_key);
-{_MEDIA}CREATE TABLE vectors (
-    key BLOB PRIMARY KEY, vector BLOB NOT NULL, sum INTEGER NOT NULL DEFAULT -1
-) WITHOUT ROWID;
-CREATE INDEX vectors_marked ON vectors(key) WHERE sum = -1;
-CREATE TABLE server_rows (chunk_id INTEGER PRIMARY KEY, present INTEGER NOT NULL);
-"""
-
-_SUMS = {  # of which values a row's sum is. A chunk's key is made of others, and repair changes it
-    "contents": "id, kind, title, text, pages, headings, metadata, warnings, times",
-    "chunks": 'id, content_id, start, "end", page, line, headings, prefix, text, seconds, vector_key',
-    "media": "id, content_id, space, start, page, line, headings, seconds, vector_key",
-    "vectors": "key, vector",
-}
-_CHUNK = f"{_SUMS['chunks']}, key, sum"
-
-_UPGRADES = {  # from an older format to the next: things are only ever added, so nothing is read or embedded again
-    1: (
-        "ALTER TABLE contents ADD COLUMN times TEXT NOT NULL DEFAULT '[]'",
-        "ALTER TABLE chunks ADD COLUMN seconds REAL",
-    ),
-    2: (
-        *(f"ALTER TABLE {table} ADD COLUMN sum INTEGER NOT NULL DEFAULT -1" for table in _SUMS if table != "media"),
-        *(f"UPDATE {table} SET sum = checksum({values})" for table, values in _SUMS.items() if table != "media"),
-        "CREATE INDEX vectors_marked ON vectors(key) WHERE sum = -1",
-        *(statement for statement in _MEDIA.split(";\n") if statement),
-    ),
-    3: (),  # the settings have a checksum, which is written with them
-}
-
-_TABLES = tuple(re.findall(r"CREATE (?:TABLE|INDEX) (\w+)", _SCHEMA))
-_SEEN = "f.added <= :g AND (f.removed IS NULL OR f.removed > :g)"
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    id: int
-    path: str
-    size: int
-    mtime_ns: int
-    seen_ns: int  # when it was read: a change within the clock's grain of that may have gone unnoticed
-    hash: str | None
-    content_id: int | None
-    content_key: str | None  # the content's own key: which settings cut it
-    outcome: Outcome
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ContentRow:
-    id: int
-    paths: tuple[str, ...]  # files with this content, sorted; the first names it
-    kind: str
-    title: str | None
-    ocr_pages: frozenset[int] = frozenset()
-
-    def place(self, chunk: Chunk) -> Location:
-        """A chunk's, with whether its page was read by OCR."""
-        return replace(chunk.location, ocr=chunk.location.page in self.ocr_pages)
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRow:
-    id: int
-    key: str
-    content_id: int
-    chunk: Chunk
-
-
-@dataclass(frozen=True, slots=True)
-class MediaRow:
-    """A picture, or a window of a recording. Its vector is stored like any other."""
-
-    key: str  # public id, as a chunk's
-    space: Space
-    start: int  # where in the content's text it stands
-    location: Location
-    vector_key: bytes
-    id: int = 0
-    content_id: int = 0
-
-
 Row = TypeVar("Row", ContentRow, ChunkRow, MediaRow)
 
-STILL = "immutable=1"  # SQLite then neither locks the file nor looks for its log
 
-
-def reading_mode(file: Path) -> str:
-    """How SQLite opens a catalog to read it. It wants to put its log and the log's index beside the file. In a folder
-    that can't be written it reads those that are there; where none are, nobody is writing, and the file is all there
-    is. Raises StoreError when there is a log that it can't read so: what was committed last would be passed over."""
-    log = file.with_name(f"{file.name}-wal")
-    if os.access(file.parent, os.W_OK) or (log.exists() and file.with_name(f"{file.name}-shm").exists()):
-        return "mode=ro"
-    if log.exists() and log.stat().st_size:
-        raise StoreError(
-            f"{log.parent} can't be written, and {log.name} in it holds what must be taken into the catalog first",
-            "run `rag sync` where the folder can be written, or copy the folder and use the copy",
-        )
-    return STILL
-
-
-def _look(file: Path) -> tuple[object, ...]:
-    """What differs once somebody wrote the file, or is about to."""
-    try:
-        status, log = file.stat(), file.with_name(f"{file.name}-wal")
-        return status.st_ino, status.st_size, status.st_mtime_ns, log.exists()
-    except OSError:
-        return ()
-
-
-class Catalog:
-    """One connection, shared by threads under a lock. `readonly` connections never create or change anything."""
-
-    def __init__(self, file: Path, readonly: bool = False, still: bool = False) -> None:
-        """`still`: a file that nobody writes meanwhile; nothing is put beside it. A `readonly` one is opened so, too,
-        in a folder that can't be written; whoever may write it is noticed.
-
-        Raises IndexMissing, IndexMismatch, IndexDamaged and StoreError. Looked at here is what costs nothing: that
-        it is a database, as long as it says, of our format, with our tables. `rag doctor` reads all of it."""
-        self.file = file
-        self._lock = threading.RLock()
-        self._process = SameProcess()
-        for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
-            if file.with_name(name).is_dir():
-                raise damaged(file, f"{name} is a folder")
-        self._readonly = readonly
-        self._looked_at: object = None  # of a file that another may write though we can't: what it was when opened
-        self._connect(STILL if still else None if readonly else "mode=rwc")
-
-    def _connect(self, mode: str | None) -> None:
-        """None: as `reading_mode` says."""
-        file = self.file
-        with clear_errors(file):
-            now, how = _look(file), mode or reading_mode(file)
-            uri = f"{file.resolve().as_uri()}?{how}"
-            self._db = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=10)
-        self._looked_at = None
-        try:
-            with clear_errors(file):
-                found = self._prepare(self._readonly)
-        except sqlite3.ProgrammingError as error:  # our own statement, on tables that aren't ours
-            self._db.close()
-            raise damaged(file, error) from error
-        except BaseException as error:
-            self._db.close()
-            if self._readonly and getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK":
-                # Its maker was killed before the file had a log: a writer takes that back, a reader can't.
-                raise IndexMissing(f"the index at {file.parent} was never finished", "run `rag sync`") from None
-            raise
-        if found != FORMAT:
-            self._db.close()
-            way_out = "run `rag sync`: it brings the index up to date" if found in _UPGRADES else None
-            raise IndexMismatch(
-                f"{file}: written in format {found}, this version reads {FORMAT}",
-                way_out or "use the version that wrote it",
-            )
-        self._looked_at = now if mode is None and how == STILL else None
-
-    def _prepare(self, readonly: bool) -> Any:
-        """Make or upgrade the tables; the format found."""
-        self._db.create_function("checksum", -1, checksum, deterministic=True)
-        if readonly:
-            self._db.execute("PRAGMA query_only = 1")
-        else:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.execute("PRAGMA cache_size = -32000")
-        if not self._has_tables():  # a new file, or one whose maker was killed before it had any
-            if copies(self.file.parent):
-                raise damaged(self.file, "it is empty")  # a sync would fill it, and embed everything again
-            if readonly:
-                raise IndexMissing(f"the index at {self.file.parent} was never finished", "run `rag sync`")
-            with self.transaction():
-                for statement in _SCHEMA.split(";\n"):
-                    if statement.strip():
-                        self._db.execute(statement)
-                self.set_meta(format=FORMAT, generation=0)
-        found = self.meta("format")
-        while not readonly and isinstance(found, int) and found in _UPGRADES:
-            with self.transaction():
-                for statement in _UPGRADES[found]:
-                    self._db.execute(statement)
-                found += 1
-                self.set_meta(format=found)
-        if found == FORMAT:
-            missing = set(_TABLES) - {r[0] for r in self._db.execute("SELECT name FROM sqlite_master")}
-            if missing or self.generation < 0:
-                raise ValueError(f"without {', '.join(sorted(missing)) or 'a generation'}")
-            if self.meta("sum") != self._meta_sum():
-                raise ValueError("its settings aren't what was written")
-        return found
-
-    def _has_tables(self) -> bool:
-        return self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is not None
-
-    def close(self) -> None:
-        if self._process:  # a fork leaves it to its parent
-            with self._lock:
-                self._db.close()
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Around every read: one thread at a time, and what goes wrong is told clearly, values that can't be decoded
-        included."""
-        self._process.check()
-        with self._lock, clear_errors(self.file):
-            if not self._db.in_transaction:
-                self._follow()
-            yield
-
-    def _follow(self) -> None:
-        """Open a file that was taken for still anew, when somebody else wrote it."""
-        if self._looked_at is not None and self._looked_at != _look(self.file):
-            self._db.close()
-            try:
-                self._connect(None)
-            except BaseException:
-                self._looked_at = "closed"  # the next one tries again
-                raise
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, and on disk when it returns. Nested ones join the outer one."""
-        self._process.check()
-        with self._lock:
-            if self._db.in_transaction:
-                yield
-                return
-            with clear_errors(self.file, decoding=False):
-                try:  # Ctrl-C may come between any two steps
-                    self._db.execute("BEGIN IMMEDIATE")
-                    yield
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    self._rollback()
-                    raise
-
-    def _rollback(self) -> None:
-        if self._db.in_transaction:
-            with suppress(sqlite3.OperationalError):  # of a disk that is full or gone; SQLite does it at opening, then
-                self._db.execute("ROLLBACK")
-
-    @contextmanager
-    def snapshot(self) -> Iterator[int]:
-        """Everything read inside belongs to one instant; yields that instant's published generation."""
-        self._process.check()
-        with self._lock, clear_errors(self.file, decoding=False):
-            if self._db.in_transaction:
-                yield self.generation
-                return
-            self._follow()
-            try:
-                self._db.execute("BEGIN")
-                yield self.generation
-                if self._looked_at is not None and self._looked_at != _look(self.file):
-                    raise StoreError(f"{self.file} was written while it was read", "ask again")
-            finally:
-                self._rollback()
-
-    # ---- meta ---------------------------------------------------------------------------------------------
-
-    def meta(self, key: str, default: Any = None) -> Any:
-        with self._reading():
-            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-            return json.loads(row[0]) if row else default
-
-    def made(self, key: str) -> Any:
-        """As `meta`, of what every published generation has. Raises IndexDamaged where it isn't there."""
-        if (found := self.meta(key)) is None:
-            raise damaged(self.file, f"it doesn't say its {key}")
-        return found
-
-    def set_meta(self, **values: Any) -> None:
-        with self.transaction():
-            rows = [(k, json.dumps(v)) for k, v in values.items()]
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('sum', ?)", (json.dumps(self._meta_sum()),))
-
-    def _meta_sum(self) -> int:
-        """Of all of them: each says how the rest is to be read, and a flipped bit of the embedding's would have every
-        text embedded again."""
-        rows = self._db.execute("SELECT key, value FROM meta WHERE key != 'sum' ORDER BY key")
-        return checksum(*(value for row in rows for value in row))
-
-    @property
-    def generation(self) -> int:
-        """The published one; 0 before the first."""
-        with self._reading():
-            return int(self.meta("generation", 0))
+class Catalog(Connection):
+    """Files, contents, chunks, pictures and recordings, vectors: by generation, where one is given."""
 
     # ---- files --------------------------------------------------------------------------------------------
 
@@ -372,11 +33,11 @@ class Catalog:
 
     def files(self, generation: int) -> list[FileRow]:
         """Seen by `generation`, sorted by path."""
-        return self._files(_SEEN, {"g": generation})
+        return self._files(SEEN, {"g": generation})
 
     def file_at(self, path: str, generation: int) -> FileRow | None:
         """One file as `generation` sees it."""
-        found = self._files(f"f.path = :path AND {_SEEN}", {"g": generation, "path": path})
+        found = self._files(f"f.path = :path AND {SEEN}", {"g": generation, "path": path})
         return found[0] if found else None
 
     def _files(self, where: str, parameters: dict[str, Any]) -> list[FileRow]:
@@ -468,7 +129,7 @@ class Catalog:
         return self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row).lastrowid or 0
 
     def _seal(self, table: str, column: str, content_id: int) -> None:
-        self._db.execute(f"UPDATE {table} SET sum = checksum({_SUMS[table]}) WHERE {column} = ?", (content_id,))
+        self._db.execute(f"UPDATE {table} SET sum = checksum({SUMS[table]}) WHERE {column} = ?", (content_id,))
 
     def put_media(self, content_id: int, rows: Sequence[MediaRow]) -> None:
         """What was seen or heard of a content, whose vectors are stored already."""
@@ -486,7 +147,7 @@ class Catalog:
 
     def media_ids(self, space: Space, generation: int) -> list[int]:
         """Of a space's rows that `generation` sees, ascending."""
-        seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
+        seen = f"(SELECT f.content_id FROM files f WHERE {SEEN})"
         query = f"SELECT id FROM media WHERE space = :space AND content_id IN {seen} ORDER BY id"
         with self._reading():
             return [r[0] for r in self._db.execute(query, {"g": generation, "space": space})]
@@ -504,7 +165,7 @@ class Catalog:
         with self._reading():
             for part in batched(values, PAGE):
                 marks = ",".join("?" * len(part))
-                query = f"SELECT {_SUMS['media']}, key, sum FROM media WHERE {column} IN ({marks}) ORDER BY id"
+                query = f"SELECT {SUMS['media']}, key, sum FROM media WHERE {column} IN ({marks}) ORDER BY id"
                 for *row, key, total in self._db.execute(query, part):
                     number, content, space, start, page, line, headings, seconds, vector = row
                     if checksum(*row) != total:
@@ -515,7 +176,7 @@ class Catalog:
 
     def media_counts(self, generation: int) -> dict[int, dict[str, int]]:
         """Content id -> its number of rows in each space, for the contents that `generation` sees and that have any."""
-        seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
+        seen = f"(SELECT f.content_id FROM files f WHERE {SEEN})"
         query = f"SELECT content_id, space, count(*) FROM media WHERE content_id IN {seen} GROUP BY content_id, space"
         counts: dict[int, dict[str, int]] = {}
         with self._reading():
@@ -557,9 +218,7 @@ class Catalog:
 
     def chunk_ids(self, generation: int) -> list[int]:
         """Of every chunk seen by `generation`, ascending."""
-        query = (
-            f"SELECT id FROM chunks WHERE content_id IN (SELECT f.content_id FROM files f WHERE {_SEEN}) ORDER BY id"
-        )
+        query = f"SELECT id FROM chunks WHERE content_id IN (SELECT f.content_id FROM files f WHERE {SEEN}) ORDER BY id"
         with self._reading():
             return [r[0] for r in self._db.execute(query, {"g": generation})]
 
@@ -567,7 +226,7 @@ class Catalog:
         """Rows that share a vector, of what `generation` sees: the lowest id of each such vector -> the others',
         ascending. None: of the chunks."""
         table, own = ("media", "r.space = :space AND ") if space else ("chunks", "")
-        seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
+        seen = f"(SELECT f.content_id FROM files f WHERE {SEEN})"
         shared = f"(SELECT vector_key AS key FROM {table} GROUP BY vector_key HAVING count(*) > 1)"  # the index's alone
         query = (
             f"SELECT r.vector_key, r.id FROM {shared} s JOIN {table} r ON r.vector_key = s.key "
@@ -598,7 +257,7 @@ class Catalog:
     def vectors_seen(self, generation: int, space: Space | None = None) -> Iterator[tuple[bytes, bytes]]:
         """(key, float32 little-endian) of every vector that `generation` sees, by key; read as they are drawn. None:
         of the texts."""
-        seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
+        seen = f"(SELECT f.content_id FROM files f WHERE {SEEN})"
         rows = f"media WHERE space = :space AND content_id IN {seen}" if space else f"chunks WHERE content_id IN {seen}"
         keys = f"(SELECT DISTINCT vector_key AS key FROM {rows})"
         query = f"SELECT k.key, v.vector, v.sum FROM {keys} k LEFT JOIN vectors v ON v.key = k.key ORDER BY k.key"
@@ -623,7 +282,7 @@ class Catalog:
         with self._reading():
             for page in batched(chunk_ids, PAGE):
                 marks = ",".join("?" * len(page))
-                for row in self._db.execute(f"SELECT {_CHUNK} FROM chunks WHERE id IN ({marks})", page):
+                for row in self._db.execute(f"SELECT {CHUNK} FROM chunks WHERE id IN ({marks})", page):
                     result[row[0]] = self._chunk_row(row)
         return self._complete("chunks", chunk_ids, result)
 
@@ -634,7 +293,7 @@ class Catalog:
 
     def chunks_of(self, content_id: int) -> list[ChunkRow]:
         """In reading order."""
-        query = f"SELECT {_CHUNK} FROM chunks WHERE content_id = ? ORDER BY start, id"
+        query = f"SELECT {CHUNK} FROM chunks WHERE content_id = ? ORDER BY start, id"
         with self._reading():
             return [self._chunk_row(r) for r in self._db.execute(query, (content_id,))]
 
@@ -659,7 +318,7 @@ class Catalog:
                 rows = self._db.execute(
                     f"SELECT c.id, c.kind, c.title, c.metadata, f.path "
                     f"FROM contents c JOIN files f ON f.content_id = c.id "
-                    f"WHERE c.id IN ({marks}) AND {_SEEN} ORDER BY f.path",
+                    f"WHERE c.id IN ({marks}) AND {SEEN} ORDER BY f.path",
                     {"g": generation},
                 )
                 for content_id, kind, title, about, path in rows:
@@ -686,7 +345,7 @@ class Catalog:
 
     def chunk_counts(self, generation: int) -> dict[int, int]:
         """Content id -> number of its chunks, for the contents that `generation` sees."""
-        seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN})"
+        seen = f"(SELECT f.content_id FROM files f WHERE {SEEN})"
         query = f"SELECT content_id, count(*) FROM chunks WHERE content_id IN {seen} GROUP BY content_id"
         with self._reading():
             return dict(self._db.execute(query, {"g": generation}).fetchall())
@@ -694,7 +353,7 @@ class Catalog:
     def source(self, content_id: int, path: str) -> Source:
         """The text as loaded, with its map, under one of its paths."""
         with self._reading():
-            query = f"SELECT {_SUMS['contents']}, sum FROM contents WHERE id = ?"
+            query = f"SELECT {SUMS['contents']}, sum FROM contents WHERE id = ?"
             row = self._db.execute(query, (content_id,)).fetchone()
             if row is None:
                 raise StoreError(f"{path}: its text is no longer in the catalog", "run `rag sync`")
@@ -710,7 +369,7 @@ class Catalog:
     def text_at(self, path: str, generation: int, span: Span) -> str | None:
         """Characters [start, end) of a file's text; None when that generation has no such file."""
         joined = "files f JOIN contents c ON c.id = f.content_id"
-        query = f"SELECT substr(c.text, :start, :length) FROM {joined} WHERE f.path = :path AND {_SEEN}"
+        query = f"SELECT substr(c.text, :start, :length) FROM {joined} WHERE f.path = :path AND {SEEN}"
         values = {"start": span.start + 1, "length": len(span), "path": path, "g": generation}
         with self._reading():
             row = self._db.execute(query, values).fetchone()
@@ -718,17 +377,17 @@ class Catalog:
 
     def warnings(self, generation: int) -> dict[str, tuple[str, ...]]:
         """By path: what the loader could not read."""
-        query = f"SELECT f.path, c.warnings FROM files f JOIN contents c ON c.id = f.content_id WHERE {_SEEN}"
+        query = f"SELECT f.path, c.warnings FROM files f JOIN contents c ON c.id = f.content_id WHERE {SEEN}"
         with self._reading():
             rows = self._db.execute(query, {"g": generation}).fetchall()
             return {path: tuple(json.loads(text)) for path, text in rows if text != "[]"}
 
     def counts(self, generation: int) -> dict[str, int]:
         """Files with text, chunks and characters that `generation` sees."""
-        seen = f"(SELECT f.content_id FROM files f WHERE {_SEEN} AND f.content_id IS NOT NULL)"
+        seen = f"(SELECT f.content_id FROM files f WHERE {SEEN} AND f.content_id IS NOT NULL)"
         with self._reading():
             files = self._db.execute(
-                f"SELECT count(*) FROM files f WHERE {_SEEN} AND content_id IS NOT NULL", {"g": generation}
+                f"SELECT count(*) FROM files f WHERE {SEEN} AND content_id IS NOT NULL", {"g": generation}
             )
             totals = "count(*), coalesce(sum(length(text)), 0)"
             chunks = self._db.execute(f"SELECT {totals} FROM chunks WHERE content_id IN {seen}", {"g": generation})
@@ -757,30 +416,17 @@ class Catalog:
                 used = "SELECT vector_key FROM chunks UNION SELECT vector_key FROM media"
                 self._db.execute(f"DELETE FROM vectors WHERE key NOT IN ({used})")
 
-    def vacuum(self) -> bool:
-        """Write the file anew without what was deleted, and empty the log. False: somebody still reads, so the log
-        couldn't be."""
-        with self._reading():
-            self._db.execute("VACUUM")
-            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not busy
-
-    def copy_to(self, file: Path) -> None:
-        """A whole new file without what was deleted."""
-        with self._reading():
-            self._db.execute("VACUUM INTO ?", (str(file),))
-
     # ---- what isn't what was stored -----------------------------------------------------------------------
 
     def census(self, generation: int) -> int:
         """A checksum of what `generation` sees, by the ways that a search goes: its chunks' ids, its files and the
         texts they share. Kept when it is published, so rows that a flipped bit hides are missed."""
-        joined = f"files f ON f.content_id = c.id WHERE {_SEEN}"
+        joined = f"files f ON f.content_id = c.id WHERE {SEEN}"
         with self._reading():
             chunks = np.asarray(self.chunk_ids(generation), np.int64).tobytes()
             query = f"SELECT c.id, c.kind, c.title, f.path FROM contents c CROSS JOIN {joined} ORDER BY c.id, f.path"
             texts = self._db.execute(query, {"g": generation}).fetchall()
-            query = f"SELECT f.path, f.outcome, f.content_id FROM files f WHERE {_SEEN} ORDER BY f.path"
+            query = f"SELECT f.path, f.outcome, f.content_id FROM files f WHERE {SEEN} ORDER BY f.path"
             return checksum(chunks, repr(texts), repr(self._db.execute(query, {"g": generation}).fetchall()))
 
     def check_census(self, generation: int) -> None:
@@ -795,16 +441,16 @@ class Catalog:
         of it."""
         with self._reading():
             count = "SELECT count(*) FROM {} WHERE sum != checksum({}) AND key NOT LIKE 'altered %'"
-            return {t: self._db.execute(count.format(t, values)).fetchone()[0] for t, values in _SUMS.items()}
+            return {t: self._db.execute(count.format(t, values)).fetchone()[0] for t, values in SUMS.items()}
 
     def mark_altered(self) -> tuple[int, int]:
         """What `altered` finds, for the next sync to make anew: (vectors, texts). Of vectors that are missing, too."""
         with self.transaction(), clear_errors(self.file):
             execute = self._db.execute
             execute("UPDATE vectors SET sum = ? WHERE sum != checksum(key, vector)", (MARKED,))
-            wrong = [f"SELECT id FROM contents WHERE sum != checksum({_SUMS['contents']})",
-                     f"SELECT content_id FROM chunks WHERE sum != checksum({_SUMS['chunks']})",
-                     f"SELECT content_id FROM media WHERE sum != checksum({_SUMS['media']})",
+            wrong = [f"SELECT id FROM contents WHERE sum != checksum({SUMS['contents']})",
+                     f"SELECT content_id FROM chunks WHERE sum != checksum({SUMS['chunks']})",
+                     f"SELECT content_id FROM media WHERE sum != checksum({SUMS['media']})",
                      # A picture's vector can't be made of a text: its file is read again.
                      "SELECT m.content_id FROM media m LEFT JOIN vectors v ON v.key = m.vector_key "
                      f"WHERE v.key IS NULL OR v.sum = {MARKED}"]  # fmt: skip

@@ -1,0 +1,80 @@
+"""The catalog's tables, how older ones become them, and of which values a row's checksum is."""
+
+from __future__ import annotations
+
+import re
+
+FORMAT = 4  # of the tables
+PAGE = 5000  # rows per statement: SQLite allows 32,766 variables in one
+
+_MEDIA = """\
+CREATE TABLE media (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again for another one
+    key TEXT NOT NULL UNIQUE,
+    content_id INTEGER NOT NULL REFERENCES contents(id),
+    space TEXT NOT NULL,                   -- images, audio: whose vectors it is compared with
+    start INTEGER NOT NULL, page INTEGER, line INTEGER NOT NULL, headings TEXT NOT NULL, seconds REAL,
+    vector_key BLOB NOT NULL, sum INTEGER NOT NULL DEFAULT -1
+);
+CREATE INDEX media_content ON media(content_id);
+CREATE INDEX media_vector ON media(vector_key);
+"""
+
+SCHEMA = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,          -- hash of the file's bytes, its kind and the settings that cut it
+    kind TEXT NOT NULL, title TEXT, text TEXT NOT NULL,
+    pages TEXT NOT NULL, headings TEXT NOT NULL, metadata TEXT NOT NULL, warnings TEXT NOT NULL,
+    times TEXT NOT NULL DEFAULT '[]', sum INTEGER NOT NULL DEFAULT -1  -- sums: of a row's values, see damage.py
+);
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, seen_ns INTEGER NOT NULL,
+    hash TEXT, content_id INTEGER REFERENCES contents(id), outcome TEXT NOT NULL, reason TEXT,
+    added INTEGER NOT NULL, removed INTEGER
+);
+CREATE INDEX files_path ON files(path);
+CREATE INDEX files_content ON files(content_id);
+CREATE TABLE chunks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again for another chunk
+    key TEXT NOT NULL UNIQUE,              -- '1' + hash of content, span and prefix: the public id
+    content_id INTEGER NOT NULL REFERENCES contents(id),
+    start INTEGER NOT NULL, "end" INTEGER NOT NULL, page INTEGER, line INTEGER NOT NULL,
+    headings TEXT NOT NULL, prefix TEXT NOT NULL, text TEXT NOT NULL, vector_key BLOB NOT NULL,
+    seconds REAL, sum INTEGER NOT NULL DEFAULT -1
+);
+CREATE INDEX chunks_content ON chunks(content_id, start);
+CREATE INDEX chunks_vector ON chunks(vector_key);
+{_MEDIA}CREATE TABLE vectors (
+    key BLOB PRIMARY KEY, vector BLOB NOT NULL, sum INTEGER NOT NULL DEFAULT -1
+) WITHOUT ROWID;
+CREATE INDEX vectors_marked ON vectors(key) WHERE sum = -1;
+CREATE TABLE server_rows (chunk_id INTEGER PRIMARY KEY, present INTEGER NOT NULL);
+"""
+
+SUMS = {  # of which values a row's sum is. A chunk's key is made of others, and repair changes it
+    "contents": "id, kind, title, text, pages, headings, metadata, warnings, times",
+    "chunks": 'id, content_id, start, "end", page, line, headings, prefix, text, seconds, vector_key',
+    "media": "id, content_id, space, start, page, line, headings, seconds, vector_key",
+    "vectors": "key, vector",
+}
+CHUNK = f"{SUMS['chunks']}, key, sum"
+
+UPGRADES = {  # from an older format to the next: things are only ever added, so nothing is read or embedded again
+    1: (
+        "ALTER TABLE contents ADD COLUMN times TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE chunks ADD COLUMN seconds REAL",
+    ),
+    2: (
+        *(f"ALTER TABLE {table} ADD COLUMN sum INTEGER NOT NULL DEFAULT -1" for table in SUMS if table != "media"),
+        *(f"UPDATE {table} SET sum = checksum({values})" for table, values in SUMS.items() if table != "media"),
+        "CREATE INDEX vectors_marked ON vectors(key) WHERE sum = -1",
+        *(statement for statement in _MEDIA.split(";\n") if statement),
+    ),
+    3: (),  # the settings have a checksum, which is written with them
+}
+
+TABLES = tuple(re.findall(r"CREATE (?:TABLE|INDEX) (\w+)", SCHEMA))
+SEEN = "f.added <= :g AND (f.removed IS NULL OR f.removed > :g)"
