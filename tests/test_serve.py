@@ -638,15 +638,15 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
         receiver.stop(None).wait()
 
 
-@pytest.mark.parametrize("named", [True, False])
-def test_spans_go_to_the_collector_that_is_named(rag: Rag, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
+@pytest.mark.parametrize("named", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", None])
+def test_spans_go_to_the_collector_that_is_named(rag: Rag, monkeypatch: pytest.MonkeyPatch, named: str | None) -> None:
     for variable in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(variable)
     with collector() as (address, came):
         if named:
-            monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+            monkeypatch.setenv(named, address)
         with served(rag) as server:
-            assert (server.desk.spans.tracer is not None) == named
+            assert (server.desk.spans.tracer is not None) == bool(named)
             assert server.client.post("/ask", json={"question": COPPER}).status_code == 200
             assert server.client.post("/search", json={"query": "copper"}).status_code == 200
         # the server has ended: what it had has been sent

@@ -1,7 +1,7 @@
-"""OpenTelemetry spans, where OTEL_EXPORTER_OTLP_ENDPOINT names a collector: one per question and search, one per stage.
+"""OpenTelemetry spans, where a variable of ENDPOINTS names a collector: one per question and search, one per stage.
 
 They carry numbers and outcomes, never a question, an answer or a document's text or name. Needs the extra `telemetry`;
-without the variable nothing of it is imported.
+without a variable nothing of it is imported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from rag.errors import ConfigError
 
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")  # the exporter reads both, too
 
 
 class Spans:
@@ -60,7 +60,8 @@ class Span:
 
 def from_environment() -> tuple[Spans, Any]:
     """The spans and the provider to shut down at the end; nothing where no collector is named."""
-    if not os.environ.get(ENDPOINT):
+    named = next((name for name in ENDPOINTS if os.environ.get(name)), None)
+    if named is None:
         return Spans(), None
     try:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -69,7 +70,7 @@ def from_environment() -> tuple[Spans, Any]:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise ConfigError(
-            f"{ENDPOINT} is set, but {error.name} is missing", "pip install 'rag-folder[telemetry]'"
+            f"{named} is set, but {error.name} is missing", "pip install 'rag-folder[telemetry]'"
         ) from None
     provider = TracerProvider(resource=Resource.create({"service.name": "rag"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
