@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+import serving
 import uvicorn
 from fakes_embed import open_rag
 from fakes_models import Reply, Scripted, openai_server
@@ -449,6 +450,26 @@ async def test_a_cancelled_question_stops_its_model(mode: str, rag: Rag) -> None
                 await task
             assert await asyncio.to_thread(generator.stopped.wait, 2)
             assert (await fields(client, "search", query="copper", k=1))["passages"]  # the connection still works
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_answer_that_takes_longer_than_a_stopping_server_waits(mode: str, rag: Rag) -> None:
+    """It gets serve.drain_s seconds; then its client is told, and the server ends in good order."""
+    rag._parts["generator"] = generator = Scripted("Copper.")
+    writing, loop = asyncio.Event(), asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving.served(rag, drain_s=1))
+        await asyncio.to_thread(server.desk.warm.wait, 20)
+        generator.words = ("Copper ",) * 100_000
+        generator.after = lambda number: (loop.call_soon_threadsafe(writing.set), threading.Event().wait(0.001))
+        async with Client(f"{server.address}/mcp", mode=mode) as client:
+            task = asyncio.create_task(call(client, "ask", question=COPPER))
+            await asyncio.wait_for(writing.wait(), 10)
+            stopping = asyncio.create_task(asyncio.to_thread(stack.close))
+            result = await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(stopping, 10)
+    assert result.is_error
+    assert text(result) == "the answer was stopped\nask again"
 
 
 async def test_over_stdio_too(shell: Shell) -> None:

@@ -46,7 +46,8 @@ def build(rag: Rag, settings: Serve, key: str | None) -> FastAPI:
     desk = Desk(rag, settings)
 
     asks = desk.questions.most + AT_ONCE  # those that are sent away need a thread for a moment, too
-    library = Library(rag, turn=desk.turn, preparing=ServedSync(rag, desk.syncing), most_asks=asks)
+    preparing = ServedSync(rag, desk.syncing)
+    library = Library(rag, turn=desk.turn, preparing=preparing, most_asks=asks, at_work=desk.calls)
     mcp = McpApp(library, hosts=None)  # the guard before it checks Host and Origin
 
     @asynccontextmanager

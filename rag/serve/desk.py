@@ -60,6 +60,7 @@ class Desk:
         self.warm = threading.Event()
         self._warming = threading.Lock()
         self.asking: set[Asking] = set()
+        self.calls: set[threading.Event] = set()  # of MCP tools: each is set to end its call
 
     @property
     def name(self) -> str:
@@ -163,6 +164,8 @@ class Desk:
         """Answers that are still being made end now; each client is told."""
         for asking in list(self.asking):
             asking.leave()
+        for call in list(self.calls):
+            call.set()
 
     def _await_warmth(self) -> None:
         """A thread that loads models still reads the index: it must not be closed under it."""

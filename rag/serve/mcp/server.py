@@ -114,6 +114,7 @@ async def _work(
                 await context.session.report_progress(progress, total, message)
 
     result = _failed("nothing was returned")
+    library.at_work.add(cancel)
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(pass_on)
@@ -122,6 +123,7 @@ async def _work(
                 result = await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=threads)
     finally:
         cancel.set()
+        library.at_work.discard(cancel)
     return result
 
 

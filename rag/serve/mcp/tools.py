@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -49,13 +49,15 @@ class Preparing(Protocol):
 class Library:
     """What is served. `turn` is held while an answer is made, so a server can let one model write at a time: it gets
     the call's cancel event and may block, or raise a RagError. `preparing`: a sync that goes on beside the calls, if
-    there is one. `most_asks`: questions that have a thread each; more than `turn` lets in, where it sends some away."""
+    there is one. `most_asks`: questions that have a thread each; more than `turn` lets in, where it sends some away.
+    `at_work`: the cancel events of the calls that are being worked on."""
 
     rag: Rag
     allow_sync: bool = False
     turn: Turn = at_once
     preparing: Preparing | None = None
     most_asks: int = AT_ONCE
+    at_work: set[threading.Event] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
