@@ -200,6 +200,21 @@ def test_slides_are_pages_in_reading_order(tmp_path: Path) -> None:
     assert (source.title, source.warnings) == ("The plan", ("slide 3 is hidden: left out",))
 
 
+def test_a_text_that_has_the_titles_number_is_no_title(tmp_path: Path) -> None:
+    """As LibreOffice writes it: it numbers none of its placeholders."""
+    import pptx
+
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[1])
+    title, text = slide.placeholders
+    title.text, text.text = "Pumps", "They lift water."
+    del text._element.ph.attrib["idx"]
+    text._element.ph.set("type", "body")
+    title._element.addprevious(text._element)
+    source = load(put(tmp_path, "a.pptx", saved(presentation)))
+    assert source.text == "# Pumps\n\nThey lift water."
+
+
 def test_too_many_slides_are_cut_and_said(tmp_path: Path) -> None:
     source = load(put(tmp_path, "a.pptx", saved(deck())), Load(max_pages=1))
     assert (len(source.pages), source.warnings) == (1, ("slides after 1 left out: load.max_pages",))

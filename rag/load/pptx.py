@@ -56,8 +56,8 @@ def load(data: bytes, relative: str, config: Load) -> Source:
 
 
 def _slide(slide: Any, blocks: Blocks) -> None:
-    title = slide.shapes.title
-    if title is not None and title.has_text_frame:
+    title = _title(slide)
+    if title is not None:
         blocks.heading(1, title.text_frame.text.replace("\v", " "))
     for shape in _in_order(slide.shapes):
         if title is None or shape.shape_id != title.shape_id:
@@ -66,6 +66,14 @@ def _slide(slide: Any, blocks: Blocks) -> None:
         notes = slide.notes_slide.notes_text_frame.text.strip()
         if notes:
             blocks.add(f"Notes: {notes}".replace("\v", "\n"))
+
+
+def _title(slide: Any) -> Any:
+    """python-pptx takes what has number 0; of slides that LibreOffice wrote that is often the text."""
+    from pptx.enum.shapes import PP_PLACEHOLDER as KIND
+
+    titles = (KIND.TITLE, KIND.CENTER_TITLE, KIND.VERTICAL_TITLE)
+    return next((s for s in slide.placeholders if s.placeholder_format.type in titles and s.has_text_frame), None)
 
 
 def _in_order(shapes: Iterable[Any]) -> Iterator[Any]:
