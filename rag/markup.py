@@ -6,12 +6,11 @@ el("p", "a < b", class_="note")  ->  <p class="note">a &lt; b</p>
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterable
 from typing import Union
 
-# Nothing a browser would obey: control characters, those that turn the reading direction, halves of pairs.
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+from rag.tame import tame
+
 VOID = frozenset({"meta", "br"})
 N = "\u00a0"  # ends the head of a column of numbers
 
@@ -26,12 +25,7 @@ Child = Union[str, "Iterable[Child]", None]  # a list is its children, None is n
 
 
 def text(value: str) -> Markup:
-    return Markup(html.escape(plain(value)))
-
-
-def plain(value: str) -> str:
-    """Without what a browser would obey; still to be escaped."""
-    return _OBEYED.sub(" ", value)
+    return Markup(html.escape(tame(value)))
 
 
 def el(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:

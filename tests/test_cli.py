@@ -18,6 +18,7 @@ from shell import METAL, RIVER, Shell, write
 
 import rag
 from rag.cli import app, show
+from rag.tame import tame
 
 COMMANDS = [
     "ask",
@@ -401,7 +402,7 @@ def test_an_encoding_that_lacks_a_letter_stops_nothing(shell: Shell, tmp_path: P
 
 def test_tame_keeps_the_letters_of_every_script() -> None:
     for text in ("می‌خواهم", "👩‍🔬", "नमस्ते", "naïve\tcafé\n"):
-        assert show.tame(text) == text
+        assert tame(text) == text
     assert show.one_line("a\r\n\tb\x00c\u2066d") == "a b c d"
 
 

@@ -40,6 +40,7 @@ from rag.cli.session import (
     setting_options,
 )
 from rag.errors import RagError
+from rag.tame import tame
 
 if TYPE_CHECKING:
     from rag.types import Answer, Message, Within
@@ -104,7 +105,7 @@ def _answer(session: Session, question: str, wanted: Wanted, live: bool, history
     try:
         for event in rag.stream(question, history, wanted.filter, cancel, **wanted.settings):
             if event.kind == "text" and live:
-                click.echo(show.styled(show.tame(event.value), "bright_black", stream=sys.stderr), nl=False, err=True)
+                click.echo(show.styled(tame(event.value), "bright_black", stream=sys.stderr), nl=False, err=True)
             elif event.kind == "answer":
                 answer = event.value
     finally:
@@ -321,7 +322,7 @@ def get(session: Session, place: str, as_json: bool) -> None:
         show.show_json({**body, "line": line, "seconds": source.seconds_at(span.start), "text": text})
         return
     if sys.stdout.isatty():
-        text = show.tame(text)
+        text = tame(text)
     for number, content in enumerate(text.split("\n"), line):
         click.echo(f"{show.styled(f'{number:>5}', 'bright_black')}  {content}" if first is not None else content)
 

@@ -13,6 +13,7 @@ import click
 from rag.cli import show
 from rag.cli.session import A_PATH, Session, generator_option, in_session, json_option, judge_option
 from rag.errors import ConfigError, JudgementError, QueryError
+from rag.tame import tame
 
 if TYPE_CHECKING:
     from rag.evaluate.compare import Comparison
@@ -87,7 +88,7 @@ def evaluate(
     if as_json:
         show.show_json(_body(report, comparison))
     else:
-        click.echo(show.tame(text_table(report, comparison)))
+        click.echo(tame(text_table(report, comparison)))
     for warning in (*report.warnings, *(comparison.notes if comparison else ())):
         show.note(warning, session.quiet)
     files = [str(f) for f in (out, html, markdown) if f]
@@ -191,7 +192,7 @@ def calibrate(session: Session, questions: Path | None, max_risk: float, as_json
     if as_json:
         show.show_json(found.to_dict())
     else:
-        click.echo(show.tame(calibration_table(report, found)))
+        click.echo(tame(calibration_table(report, found)))
     if found.point is None or found.setting is None:
         low = found.lowest
         raise QueryError(

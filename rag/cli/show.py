@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from rag.errors import RagError
+from rag.tame import tame
 
 if TYPE_CHECKING:
     from rag.prompt import BuiltPrompt
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _MEDIA = {"images": "(picture)", "audio": "(recording)"}
 EXCERPT = 300  # characters of a passage in a listing
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def styled(text: str, color: str | None = None, bold: bool = False, stream: TextIO | None = None) -> str:
@@ -35,15 +34,6 @@ def styled(text: str, color: str | None = None, bold: bool = False, stream: Text
 
 def _fancy(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def tame(text: str) -> str:
-    """Lines and tabs stay; other control characters and those that turn the reading direction go.
-
-    >>> tame("a\\tb\\n\\x1b[31mred\\u202e")
-    'a\\tb\\n [31mred '
-    """
-    return _OBEYED.sub(" ", text)
 
 
 def one_line(text: str) -> str:

@@ -13,6 +13,7 @@ from rag.cli import show
 from rag.cli.measure import dataset_of, progress
 from rag.cli.session import A_PATH, Session, generator_option, in_session, json_option
 from rag.errors import ConfigError
+from rag.tame import tame
 
 if TYPE_CHECKING:
     from rag.config import Config
@@ -74,7 +75,7 @@ def sweep(
     else:
         from rag.evaluate.sweep_page import text_table
 
-        click.echo(show.tame(text_table(found)))
+        click.echo(tame(text_table(found)))
     repeated = sum(s.measured.repeated for s in found.standings)
     show.say(f"\n{len(wanted)} combinations, {repeated} of them from an earlier run; written: {page}", session.quiet)
 

@@ -1,6 +1,6 @@
 """A report in plain text, as a table for the terminal; and the words that markdown.py and page.py share with it.
 
-Documents and questions are untrusted: a terminal's control characters are its printer's matter (rag.cli.show.tame).
+Documents and questions are untrusted: a terminal's control characters are its printer's matter (rag.tame).
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ import json
 from pathlib import Path
 
 from rag.explore.mapping import COLOURS, Map
-from rag.markup import Child, Markup, el, own, plain
+from rag.markup import Child, Markup, el, own
+from rag.tame import tame
 
 
 def page(drawn: Map) -> str:
@@ -44,10 +45,10 @@ def _hash(text: str) -> str:
 
 def _json(drawn: Map) -> Markup:
     body = {
-        "dots": [[plain(d.name), plain(d.excerpt), d.x, d.y, d.group] for d in drawn.dots],
-        "groups": [plain(g) for g in drawn.groups],
+        "dots": [[tame(d.name), tame(d.excerpt), d.x, d.y, d.group] for d in drawn.dots],
+        "groups": [tame(g) for g in drawn.groups],
         "asked": drawn.asked
-        and {"x": drawn.asked.x, "y": drawn.asked.y, "text": plain(drawn.asked.text), "near": drawn.asked.near},
+        and {"x": drawn.asked.x, "y": drawn.asked.y, "text": tame(drawn.asked.text), "near": drawn.asked.near},
     }
     return Markup(json.dumps(body).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 

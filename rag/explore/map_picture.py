@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rag.explore.mapping import COLOURS, Map
-from rag.markup import plain
+from rag.tame import tame
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -131,12 +131,12 @@ def _font(size: int) -> Any:
 
 
 def _short(text: str, most: int) -> str:
-    line = " ".join(plain(text).split())
+    line = " ".join(tame(text).split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def _wrapped(text: str, wide: int) -> list[str]:
     from textwrap import wrap
 
-    lines = wrap(" ".join(plain(text).split()), wide // 9)
+    lines = wrap(" ".join(tame(text).split()), wide // 9)
     return lines if len(lines) <= 2 else [lines[0], _short(" ".join(lines[1:]), wide // 9)]

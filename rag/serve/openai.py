@@ -18,7 +18,6 @@ import numpy as np
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-from rag.markup import plain
 from rag.prompt import one_line
 from rag.serve.answers import BUSY, whole
 from rag.serve.asking import Asking, stopped
@@ -27,6 +26,7 @@ from rag.serve.forms import MOST_TURNS, QUESTION, CitationOut, Filter, ProblemOu
 from rag.serve.guard import address
 from rag.serve.problems import Json, Problem, as_problem
 from rag.serve.stream import SSE, EventStream
+from rag.tame import tame
 from rag.types import Answer, Message
 
 SOURCES = "\n\nSources:\n"
@@ -263,7 +263,7 @@ def _sources(answer: Answer) -> str:
     places: dict[int, list[str]] = {}
     for citation in answer.citations:
         labels = places.setdefault(citation.number, [])
-        label = one_line(plain(citation.label))  # a file's name may hold line ends, and forge a source
+        label = one_line(tame(citation.label))  # a file's name may hold line ends, and forge a source
         if label not in labels:
             labels.append(label)
     lines = [f"[{number}] {'; '.join(labels)}" for number, labels in sorted(places.items())]
