@@ -3,8 +3,9 @@
     python training/reader/choose.py [--questions 400]
 
 On the articles of squad-train-du that the reader was not taught on. 30 % of the paragraphs are kept out of the index,
-so their questions are unanswerable though on the topic. The confidence is fitted on the first half of the questions
-(by article) and reported on the second. No set of docs/results.md is read.
+so their questions are unanswerable though on the topic. For the confidence the tenth of squad2-unansq that it wasn't
+taught on comes to them: questions that people wrote to have no answer in a passage, in its words. It is fitted on the
+first half of each (by article, by passage) and reported on the second. No set of docs/results.md is read.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import folder_of, open_rag
 from extractive import load
 
+from data import ROOT, read
 from rag.answer import evidence
 from rag.evaluate.answers import exact_match, f1
 from rag.generate import extractive, short
@@ -33,15 +35,14 @@ HERE = Path(__file__).resolve().parent
 DEPTH = 20
 
 
-def collect(rag, questions, held_out) -> list[dict]:
+def collect(rag, questions) -> list[dict]:
     rows = []
     for n, q in enumerate(questions):
         found = rag.retrieve(q["question"], k=DEPTH)
         readings = rag.passage_reader.read(q["question"], [p.text for p in found.passages])
         file = f"{q['paragraph']:05d}.txt"
         gold = [file in (p.source, *p.also_in) for p in found.passages]
-        answerable = q["paragraph"] not in held_out
-        rows.append({**q, "found": found, "readings": readings, "gold": gold, "answerable": answerable})
+        rows.append({**q, "found": found, "readings": readings, "gold": gold})
         if n % 50 == 0:
             print(n, "of", len(questions), flush=True)
     return rows
@@ -112,34 +113,36 @@ def answer(row, weight: float) -> str:
     return found[0].text if found else ""
 
 
-def confidence(rag, questions, held_out) -> None:
+def confidence(rag, sets) -> None:
     """Will what is shown hold the answer? The confidence without a reader, as a logit, and three signals of the reader:
     four numbers, so that some hundred questions are enough."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
 
     rows = []
-    for q in questions:
-        found = rag.retrieve(q["question"])
-        e = evidence.measure(found, rag.reader, rag.embedder.passage_vectors, rag.passage_reader.read)
-        shown = [p.candidate.text for p in extractive.pick(e.candidates, e.scores, 1)]
-        shown += [s.text for s in short.short_answers(q["question"], found.passages, e.readings)]
-        there = q["paragraph"] not in held_out
-        right = there and any(a.casefold() in text.casefold() for a in q["answers"] for text in shown)
-        rows.append((evidence.reader_features(e.signals), right, there))
-    x, right, there = (np.asarray(column) for column in zip(*rows, strict=True))
-    half = len(rows) // 2
+    for number, questions in enumerate(sets):
+        for n, q in enumerate(questions):
+            found = rag.retrieve(q["question"])
+            e = evidence.measure(found, rag.reader, rag.embedder.passage_vectors, rag.passage_reader.read)
+            shown = [p.candidate.text for p in extractive.pick(e.candidates, e.scores, 1)]
+            shown += [s.text for s in short.short_answers(q["question"], found.passages, e.readings)]
+            right = q["answerable"] and any(a.casefold() in text.casefold() for a in q["answers"] for text in shown)
+            rows.append((evidence.reader_features(e.signals), right, q["answerable"], number, 2 * n < len(questions)))
+    x, right, there, of, first = (np.asarray(column) for column in zip(*rows, strict=True))
     for name, columns in (("retrieval", slice(0, 1)), ("reader", slice(1, 4)), ("both", slice(0, 4))):
-        model = LogisticRegression(max_iter=5000).fit(x[:half, columns], right[:half])
-        z = model.decision_function(x[half:, columns])
-        aurocs = [round(roc_auc_score(y[half:], z), 3) for y in (right, there)]
-        print(name, "AUROC on the other half: right", aurocs[0], "answerable", aurocs[1])
+        model = LogisticRegression(max_iter=5000).fit(x[first, columns], right[first])
+        z = model.decision_function(x[:, columns])
+        for number, kind in enumerate(("left out", "written to have none")):
+            mine = ~first & (of == number)
+            aurocs = [round(roc_auc_score(y[mine], z[mine]), 3) for y in (right, there)]
+            print(f"{name}, {kind}, {mine.sum()} of the other half: AUROC right {aurocs[0]}, answerable {aurocs[1]}")
     model = LogisticRegression(max_iter=5000).fit(x, right)
     print("READER_WEIGHTS =", tuple(model.coef_[0].round(3).tolist()))
     print("READER_BIAS =", round(float(model.intercept_[0]), 3), "right", right.mean().round(3))
     p = model.predict_proba(x)[:, 1]
     for t in (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5):
-        print(f"  at {t}: answers {(p[there] >= t).mean():.3f}, declines {(p[~there] < t).mean():.3f}")
+        declined = [f"{(p[~there & (of == number)] < t).mean():.3f}" for number in range(len(sets))]
+        print(f"  at {t}: answers {(p[there] >= t).mean():.3f}, declines {' and '.join(declined)}")
 
 
 def main() -> None:
@@ -147,21 +150,28 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=400)
     parser.add_argument("--weights", type=Path, nargs="*", default=[WEIGHTS], help="files to compare on the paragraph")
     args = parser.parse_args()
-    begins = yaml.safe_load((HERE / "reader.yaml").read_text(encoding="utf-8"))["aside"]["from"]
+    config = yaml.safe_load((HERE / "reader.yaml").read_text(encoding="utf-8"))
     paragraphs, questions = load()
-    first = next(i for i, p in enumerate(paragraphs) if p.startswith(begins))
+    first = next(i for i, p in enumerate(paragraphs) if p.startswith(config["aside"]["from"]))
     held_out = {i for i in range(len(paragraphs)) if np.random.default_rng(i).random() < 0.3}
-    folder = folder_of("squad-train-du", {f"{i:05d}.txt": t for i, t in enumerate(paragraphs) if i not in held_out})
-    mine = [q for q in questions if q["paragraph"] >= first]
+    texts = {f"{i:05d}.txt": t for i, t in enumerate(paragraphs) if i not in held_out}
+    mine = [{**q, "answerable": q["paragraph"] not in held_out} for q in questions if q["paragraph"] >= first]
+    tenth = [q for q in read(config, ROOT.parent / "shared") if q.aside and q.context not in set(paragraphs)]
+    texts |= {f"{name}.txt": text for name, text in enumerate(dict.fromkeys(q.context for q in tenth))}
+    folder = folder_of("choose", texts)
     chosen = np.random.default_rng(0).choice(len(mine), min(args.questions, len(mine)), replace=False)
     with open_rag(folder) as rag:
         asked = [mine[i] for i in sorted(chosen)]
         gold(rag, asked, paragraphs, args.weights)
-        rows = collect(rag, asked, held_out)
+        rows = collect(rag, asked)
         least(rows)
         short_weights(rows, rerank_weights(rows))
         chosen = np.random.default_rng(1).choice(len(mine), min(4 * args.questions, len(mine)), replace=False)
-        confidence(rag, [mine[i] for i in sorted(chosen)], held_out)
+        written = [
+            {"question": q.text, "answers": [a["text"] for a in q.answers], "answerable": bool(q.answers)}
+            for q in tenth
+        ]
+        confidence(rag, ([mine[i] for i in sorted(chosen)], written))
 
 
 if __name__ == "__main__":
