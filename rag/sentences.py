@@ -3,7 +3,10 @@
 The boundaries come from sentencex (Wikimedia: maintained, compiled, 300 languages), chosen by measurement:
 benchmarks/sentence_boundaries.py. Added here, because a retrieval chunk is no running prose:
 
-* structure: blank lines, Markdown headings, list items and table rows end a sentence, whatever their punctuation;
+* structure: blank lines, Markdown headings, list items, table rows, rules (`---`) and lines of `name: value` below each
+  other end a sentence, whatever their punctuation;
+* some abbreviations that it doesn't know end none: "approx. 30 kg", "gem. Abs. 3"; nor does what has no letter or digit
+  begin one;
 * a list marker belongs to the words behind it: "1." is no sentence, nor is "The first item 2.";
 * the language is guessed from the script and a few function words, as abbreviations differ: one guess a text;
 * the library is quadratic in long lists, so it sees at most WINDOW characters at once, and the sentence that a
@@ -20,17 +23,25 @@ from collections.abc import Iterator
 from rag.types import Span
 
 WINDOW = 20_000
+_MOST_SIGNS = 12  # without a letter or digit, that belong to the sentence before them
 SAMPLE = 4_000  # characters that the language is guessed from
 
 _STRUCTURE = re.compile(
     r"\n\s*\n"
     r"|\n(?=[ \t]{0,12}(?:\#{1,6}[ ]|[-*+•‣⁃▪●][ ]|\(?\d{1,3}[.)][ ]|\||```|~~~))"
     r"|(?<=\|)\n"
+    r"|(?:(?<=\n)|\A)[ \t]*(?:-{3,}|={3,}|\*{3,}|_{3,})[ \t]*\n"
 )
+_LABEL = re.compile(r"^[ \t]*(?:[-*+] )?\**\w[\w()/-]*(?: [\w()/-]+){0,3}:\**(?=\s)", re.MULTILINE)
 _HEADING = re.compile(r"^[ \t]{0,3}\#{1,6} [^\n]*\n", re.MULTILINE)
 _TERMINATOR = re.compile(r"[.!?…:;。！？｡．।॥؟۔܀։՜՞።፧၊။។៕᙮᠃᠉⳹⸮·]|\s\(?\d{1,3}\)\s")
 _MARKER = re.compile(r"[•‣⁃▪●*+-]?\s*\(?(?:(\d{1,3})|[A-Za-z])[.)]")
 _MARKER_BEHIND = re.compile(r"\s[•‣⁃▪●*+-]?\(?(\d{1,3})[.)]$")
+
+_ABBREVIATION = re.compile(  # at a sentence's end; words that go on behind it begin with anything but a capital
+    r"(?i)\b(?:approx|incl|excl|avg|max|min|est|tel|ext|temp|resp|qty|acct|para|vol|ch|apt|rm|hrs|wk|a\.m|p\.m)\.$"
+)
+_GERMAN = re.compile(r"(?i)\b(?:abs|inkl|exkl|zzgl|max|mind|tel|kap|abb|gem|einschl|ziff|anm)\.$")  # a noun may follow
 
 _SLOW = {"da": (5_000, "de"), "it": (20_000, "es")}  # sentences of a text, then whose rules
 
@@ -104,7 +115,8 @@ def sentence_ranges(text: str, language: str | None = None) -> list[tuple[int, i
         if text[start] != "|" and _has_terminator(text, start, end):
             if language in _SLOW and len(ranges) > _SLOW[language][0]:
                 language = _SLOW[language][1]
-            ranges += _join_markers(text, _boundaries(text, start, end, language))
+            found = _join_broken(text, _boundaries(text, start, end, language), language)
+            ranges += _join_markers(text, found)
         else:
             ranges.append((start, end))
     return ranges
@@ -123,6 +135,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
     cuts = {m.end() for m in _STRUCTURE.finditer(text)}
     if "#" in text:
         cuts |= {m.end() for m in _HEADING.finditer(text)}
+    cuts |= _labels(text)
     start = 0
     for end in (*sorted(cuts), len(text)):
         part = text[start:end].rstrip()
@@ -130,6 +143,46 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
         if bare:
             yield start + len(part) - len(bare), start + len(part)
         start = end
+
+
+def _labels(text: str) -> set[int]:
+    """Where lines of `name: value` begin that stand below another such line."""
+    starts, before = set[int](), -1
+    for label in _LABEL.finditer(text):
+        line = text.rfind("\n", 0, label.start()) + 1  # of white space in front of it, too
+        if before >= 0 and text.find("\n", before) == line - 1:
+            starts.add(line)
+        before = label.end()
+    return starts
+
+
+def _join_broken(text: str, found: Iterator[tuple[int, int]], language: str) -> Iterator[tuple[int, int]]:
+    """What the library cut in the middle of a line: behind an abbreviation, or before signs alone."""
+    held: tuple[int, int] | None = None
+    for start, end in found:
+        if held is not None:
+            if _goes_on(text, held, (start, end), language):
+                held = held[0], end
+                continue
+            stop = text.find("\n", start, min(end, start + _MOST_SIGNS))
+            if stop >= 0 and _goes_on(text, held, (start, stop), language):  # the signs end the line, and words follow
+                held = held[0], start + len(text[start:stop].rstrip())
+                start = end - len(text[stop:end].lstrip())
+            yield held
+        held = start, end
+    if held is not None:
+        yield held
+
+
+def _goes_on(text: str, one: tuple[int, int], other: tuple[int, int], language: str) -> bool:
+    if text.find("\n", one[1], other[0]) >= 0:
+        return False
+    if not any(c.isalnum() for c in text[other[0] : min(other[1], other[0] + _MOST_SIGNS)]):
+        return other[1] - other[0] < _MOST_SIGNS
+    tail = max(one[0], one[1] - 12)
+    if language == "de" and _GERMAN.search(text, tail, one[1]):
+        return True
+    return not text[other[0]].isupper() and bool(_ABBREVIATION.search(text, tail, one[1]))
 
 
 def _boundaries(text: str, start: int, end: int, language: str) -> Iterator[tuple[int, int]]:
