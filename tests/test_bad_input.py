@@ -66,6 +66,41 @@ def test_no_such_folder(here: None, tmp_path: Path, command: tuple[str, ...]) ->
     refused(*command, "--docs", tmp_path / "none", message=f"there is no folder {tmp_path}/none", hint="--docs FOLDER")
 
 
+@pytest.mark.parametrize(
+    ("command", "file", "option"),
+    [
+        (("map", "--out"), "birds.html", "--out"),
+        (("map", "--png"), "birds.png", "--png"),
+        (("evaluate", "--data", "q.jsonl", "--out"), "report.json", "--out"),
+        (("evaluate", "--data", "q.jsonl", "--html"), "report.html", "--html"),
+        (("evaluate", "--data", "q.jsonl", "--markdown"), "report.md", "--markdown"),
+        (("sweep", "--data", "q.jsonl", "--grid", "retrieve.top_k=1,2", "--out"), "sweep", "--out"),
+        (("questions", "--out"), "q.jsonl", "--out"),
+        (("embed", "words", "--out"), "vectors.json", "--out"),
+        (("export",), "index.tar.zst", "FILE"),
+    ],
+)
+def test_nothing_is_written_among_the_documents(docs: Path, command: tuple[str, ...], file: str, option: str) -> None:
+    """It would be indexed, or take a document's place."""
+    refused(*command, docs / file, "--docs", docs, message="is inside the document folder", hint=option, code=2)
+    assert sorted(p.name for p in docs.iterdir()) == ["birds.md", "metals.txt"]
+
+
+def test_a_filter_that_leaves_nothing_says_so(docs: Path) -> None:
+    told = invoke("ask", "Where do herons stand?", "--docs", docs, "--filter", "type=pdf")
+    assert "nothing was found within the filter type=pdf" in told.stderr
+    assert invoke("search", "herons", "--docs", docs, "--filter", "path=b/").stderr == (
+        "nothing found within the filter path=b/\n"
+    )
+    told = invoke("ask", "Where do herons stand?", "--docs", docs, "--min-score", "5")
+    assert "nothing was found with a score of 5, min_score" in told.stderr
+
+
+def test_lists_as_they_are_documented(docs: Path) -> None:
+    told = invoke("config", "--set", "documents.exclude=[*.csv, hr/]")
+    assert "exclude:\n  - '*.csv'\n  - hr/\n" in told.stdout
+
+
 def test_no_such_folder_to_look_at(here: None, tmp_path: Path) -> None:
     refused("list", "--docs", tmp_path / "none", message=f"there is no folder {tmp_path}/none, and no index of it")
     refused("status", "--docs", tmp_path, message=f"{tmp_path} was never indexed", hint="rag sync")

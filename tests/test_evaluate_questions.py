@@ -513,7 +513,6 @@ def test_only_the_kinds_that_are_named(run: Run, tmp_path: Path) -> None:
         (("--kinds", "riddle"), "there is no kind of question 'riddle'"),
         (("--out", "nowhere/q.jsonl"), "there is no folder nowhere"),
         (("--out", "docs"), "docs is a folder"),
-        (("--out", "docs/q.jsonl"), "inside the document folder"),
         (("--unanswerable", -1), "the share of unanswerable questions is -1.0"),
     ],
 )

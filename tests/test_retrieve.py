@@ -96,14 +96,20 @@ def test_ties_are_broken_the_same_way_every_time() -> None:
     ("text", "allowed"),
     [
         ("type=pdf", {"r/a.pdf 1", "r/a.pdf 5"}),
-        ("type!=pdf", {"n.md", "r/b.md"}),
+        ("type!=pdf", {"n.md", "r/b.md", "a note, [last].md"}),
         ("path=r/*", {"r/a.pdf 1", "r/a.pdf 5", "r/b.md"}),
         ("path=r/* type=md", {"r/b.md"}),
         ("page>=3", {"r/a.pdf 5"}),
         ("page=1-4", {"r/a.pdf 1"}),
         ("page!=1", {"r/a.pdf 5"}),
         ("source=n.md", {"n.md"}),
-        ('{"$or": [{"type": "md"}, {"page": 5}]}', {"n.md", "r/b.md", "r/a.pdf 5"}),
+        ("path=r/", {"r/a.pdf 1", "r/a.pdf 5", "r/b.md"}),
+        ("type=.PDF page=1", {"r/a.pdf 1"}),
+        ('path="a note, [last].md"', {"a note, [last].md"}),
+        ("path='a note, [last].md' type=md", {"a note, [last].md"}),
+        ("path!='a note*' path!=r/*", {"n.md"}),
+        ('{"path": "a note, [last].md"}', {"a note, [last].md"}),
+        ('{"$or": [{"type": "md"}, {"page": 5}]}', {"n.md", "r/b.md", "r/a.pdf 5", "a note, [last].md"}),
         ('{"path": {"$in": ["n.md", "r/b.*"]}}', {"n.md", "r/b.md"}),
         ('{"type": {"$nin": ["md"]}, "page": {"$lt": 3}}', {"r/a.pdf 1"}),
         ('{"$and": [{"type": "pdf"}, {"page": {"$lte": 1}}]}', {"r/a.pdf 1"}),
@@ -115,7 +121,8 @@ def test_filters(text: str, allowed: set[str]) -> None:
     wanted = parse_filter(json.loads(text) if text.startswith("{") else text)
     assert wanted is not None
     chunks = {"r/a.pdf 1": ("r/a.pdf", "pdf", 1), "r/a.pdf 5": ("r/a.pdf", "pdf", 5),
-              "n.md": ("n.md", "md", None), "r/b.md": ("r/b.md", "md", None)}  # fmt: skip
+              "n.md": ("n.md", "md", None), "r/b.md": ("r/b.md", "md", None),
+              "a note, [last].md": ("a note, [last].md", "md", None)}  # fmt: skip
     assert {name for name, chunk in chunks.items() if wanted.allows(*chunk)} == allowed
 
 

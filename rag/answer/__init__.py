@@ -120,7 +120,7 @@ class Answerer:
         timings["evidence"] = clock() - start
         made = _Made(question, retrieval.passages, evidence.confidence, self.generator_name, timings)
         if evidence.confidence < self.config.answer.min_confidence:
-            reason = "nothing was found" if not retrieval.passages else (
+            reason = self._nothing_found(filter, overrides) if not retrieval.passages else (
                 f"the best evidence has confidence {evidence.confidence:.2f}, below answer.min_confidence "
                 f"{self.config.answer.min_confidence:g}"
             )  # fmt: skip
@@ -133,6 +133,13 @@ class Answerer:
         else:
             answer = yield from self._generate(made, evidence, self.generator, cancel)
         yield Event("answer", answer)
+
+    def _nothing_found(self, filter: str | Mapping[str, Any] | Filter | None, overrides: Mapping[str, Any]) -> str:
+        """It may be there, and left out by what was asked for."""
+        least = overrides.get("min_score")
+        least = self.config.retrieve.min_score if least is None else least
+        within = f" within the filter {filter}" if filter else ""
+        return f"nothing was found{within}" + ("" if least is None else f" with a score of {least:g}, min_score")
 
     # ---- the two ways to an answer ------------------------------------------------------------------------
 

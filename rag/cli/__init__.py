@@ -175,7 +175,9 @@ def search(
         show.show_json({**body, "timings": timings} if timings else body)
         return
     if not passages:
-        show.say("nothing found", session.quiet)
+        show.say(
+            f"nothing found within the filter {wanted.filter}" if wanted.filter else "nothing found", session.quiet
+        )
     show.show_passages(passages, explain, session.rag.config.documents.path)
 
 
@@ -382,6 +384,7 @@ def compact(session: Session, as_json: bool) -> None:
 def export(session: Session, file: Path, force: bool, as_json: bool) -> None:
     """Write the index, as last synced, to FILE: texts, places, vectors and what they were made with. FILE holds the
     documents' text, so only its owner may read it."""
+    session.keep_out(file, option="FILE")
     show.show_archive(session.rag.export(file, force=force), as_json, session.quiet)
 
 

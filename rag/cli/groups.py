@@ -85,6 +85,8 @@ def map_(
             raise ConfigError(f"{file}: not a {suffixes[0]} file", f"name one that ends in {suffixes[0]}")
         if file is not None and not file.parent.is_dir():
             raise ConfigError(f"no folder {file.parent}", "make it first")
+    session.keep_out(out)
+    session.keep_out(png, option="--png")
     if space is None:
         session.prepare(None)
     color = color or ("folder" if space is None else "cluster")

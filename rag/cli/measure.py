@@ -65,6 +65,8 @@ def evaluate(
         raise ConfigError(f"--out and --against are the same file, {out}", "give the new report another name: --out")
     for file in (out, html, markdown):
         _check_target(file)
+    for file, option in ((out, "--out"), (html, "--html"), (markdown, "--markdown")):
+        session.keep_out(file, option=option)
     if answers:  # where nobody can judge, it is said before a folder is synced
         _ = session.rag.judge
         if session.rag.entailment:

@@ -38,7 +38,8 @@ def questions(
 
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()]
     check(number, unanswerable, wanted)
-    _check_out(out, session.rag.config.documents.path.expanduser(), force)
+    _check_out(out, force)
+    session.keep_out(out)
     session.prepare(None)
     made = _make(session.rag, number, seed, unanswerable, wanted)
     part = out.with_name(out.name + ".part")  # a full disk leaves the old file as it was
@@ -82,7 +83,7 @@ def _tell(session: Session, made: Made, out: Path, as_json: bool) -> None:
     )
 
 
-def _check_out(out: Path, documents: Path, force: bool) -> None:
+def _check_out(out: Path, force: bool) -> None:
     """Before anything is made: a minute of work isn't lost to a name."""
     if out.is_dir():
         raise JudgementError(f"{out} is a folder", "name a file: --out questions.jsonl")
@@ -92,8 +93,6 @@ def _check_out(out: Path, documents: Path, force: bool) -> None:
         raise JudgementError(f"{out} can't be written: there is no folder {out.parent}", "make it, or name another")
     if not os.access(out.parent, os.W_OK):
         raise _unwritable(out, PermissionError("no permission"))
-    if out.resolve().is_relative_to(documents.resolve()):
-        raise JudgementError(f"{out} is inside the document folder, which is only read", "name another place: --out")
 
 
 def _unwritable(out: Path, error: OSError) -> JudgementError:

@@ -59,6 +59,7 @@ def sweep(
     from rag.evaluate.sweep import sweep as measure
 
     _check_folder(out)
+    session.keep_out(out)
     dataset, config = _on_a_folder(dataset_of(session, data), session.rag.config)
 
     def make(settings: Mapping[str, str]) -> Config:

@@ -97,6 +97,7 @@ def embed(
     from rag.embed import AudioEmbedder, ImageEmbedder
     from rag.explore import embedding
 
+    session.keep_out(out)
     rag = session.rag
     found = embedding.sort_out(items, rag.config)
     matrices = [embedding.text_matrix(found.texts, rag.embedder, level, pooling)] if found.texts else []

@@ -201,6 +201,8 @@ def _parse(text: str, wanted: Any) -> Any:
 
     >>> _parse("null", int | None), _parse("[a, 'b,c']", tuple[str, ...]), _parse("a, b", tuple[str, ...])
     (None, ['a', 'b,c'], ['a', 'b'])
+    >>> _parse("[*.csv, hr/]", tuple[str, ...]), _parse("[ab]*.txt, [.#]*", tuple[str, ...])
+    (['*.csv', 'hr/'], ['[ab]*.txt', '[.#]*'])
     """
     if text.strip() == "null" and type(None) in get_args(wanted):
         return None
@@ -210,9 +212,13 @@ def _parse(text: str, wanted: Any) -> Any:
         import yaml
 
         try:
-            return yaml.safe_load(text)
+            found = yaml.safe_load(text)
+            if isinstance(found, list) and all(isinstance(part, str | int | float) for part in found):
+                return found
         except yaml.YAMLError:
-            pass  # [ab]*.txt is a pattern
+            pass  # [ab]*.txt is a pattern, and *.csv an alias that isn't there
+        if text.rstrip().endswith("]"):
+            text = text.strip()[1:-1]
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

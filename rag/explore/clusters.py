@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never, get_args
 
 import numpy as np
 
 from rag.errors import QueryError
-from rag.explore.points import Points, drawn
+from rag.explore.points import Points, check_choice, drawn
 from rag.explore.telling import telling_terms
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ def cluster(
     a k that can't be."""
     from threadpoolctl import threadpool_limits
 
+    check_choice("kind", kind, get_args(Kind))
+    if k != "auto" and (not isinstance(k, int) or isinstance(k, bool)):
+        raise QueryError(f"k is {k!r}", 'a whole number, or "auto"')
     with threadpool_limits(1):  # short passes: threads would mostly wait for each other
         match kind:
             case "kmeans":

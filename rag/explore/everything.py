@@ -68,11 +68,11 @@ class Everything:
             rankings.append(self._texts(question, k, wanted))
         if question is not None and "images" in spaces and (image is None or self._images().reads_words):
             vectors = self._images().text_vectors([question])
-            rankings.append(self._near("images", vectors, self._images().fingerprint, k, wanted))
+            rankings.append(self._near_enough("images", vectors, self._images().fingerprint, k, wanted))
         if image is not None:
-            rankings.append(self._near("images", self._seen(Path(image)), self._images().fingerprint, k, wanted))
+            rankings.append(self._near_enough("images", self._seen(Path(image)), self._images().fingerprint, k, wanted))
         if audio is not None:
-            rankings.append(self._near("audio", self._heard(Path(audio)), self._audio().fingerprint, k, wanted))
+            rankings.append(self._near_enough("audio", self._heard(Path(audio)), self._audio().fingerprint, k, wanted))
         return fuse_spaces(rankings, k, self._config.retrieve.rrf_k)
 
     def spaces(
@@ -86,11 +86,13 @@ class Everything:
         queries = {"words": question, "a picture": image, "a recording": audio}
         if all(query is None for query in queries.values()):
             raise QueryError("there is nothing to search by", "give words, a picture or a recording")
+        if isinstance(within, str):
+            within = [within]
         if within is None:
             own = {"text": question, "images": image, "audio": audio}
             return {space for space, query in own.items() if query is not None}
         if unknown := [space for space in within if space not in WITHIN]:
-            raise QueryError(f"there is no space {unknown[0]!r} to search in", f"choices: {', '.join(WITHIN)}, all")
+            raise QueryError(f"there is no space {unknown[0]!r} to search in", f"choices: {', '.join(WITHIN)}")
         spaces = set(within)
         if question is not None and spaces == {"audio"}:
             raise QueryError(
@@ -109,6 +111,11 @@ class Everything:
         if media_kind_of(file) == "image":
             return self._near("images", self._seen(file), self._images().fingerprint, k, None)
         return self._near("audio", self._heard(file), self._audio().fingerprint, k, None)
+
+    def _near_enough(self, space: Space, vectors: Floats, made: dict[str, Any], k: int, wanted: Any) -> list[Passage]:
+        least = self._config.retrieve.min_score
+        found = self._near(space, vectors, made, k, wanted)
+        return found if least is None else [p for p in found if p.score >= least]
 
     def _near(self, space: Space, vectors: Floats, made: dict[str, Any], k: int, wanted: Any) -> list[Passage]:
         return nearest_media(self._reader(), space, vectors, made, k, wanted)

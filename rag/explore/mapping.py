@@ -6,12 +6,12 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never, get_args
 
 import numpy as np
 
 from rag.errors import ConfigError, QueryError
-from rag.explore.points import Points, drawn
+from rag.explore.points import Points, check_choice, drawn
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -69,6 +69,7 @@ def draw_map(
 ) -> Map:
     """`clusters`: of these points, where they are the colour. `question`: its text, its vector (d,) and what it found
     as (id, score). Deterministic. Raises QueryError for a colour that isn't there, ConfigError without umap-learn."""
+    check_choice("kind", kind, get_args(Kind))
     groups = _groups(points, color, clusters)
     notes = []
     if len(points) > SHOWN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 Of = Literal["documents", "chunks"]
+OF = get_args(Of)
 EXCERPT = 300  # characters
 ROOT = "(top)"  # the folder of files that lie in none
+
+
+def check_choice(name: str, given: object, choices: Sequence[str]) -> None:
+    """For what Python's callers may have misspelt. Raises QueryError."""
+    if given not in choices:
+        raise QueryError(f"{name} is {given!r}", f"choices: {', '.join(choices)}")
 
 
 @dataclass(frozen=True)

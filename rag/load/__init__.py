@@ -263,7 +263,9 @@ def read_regular(path: Path) -> bytes:
             size = os.fstat(stream.fileno()).st_size
             data = b"" if size > MOST_BYTES else stream.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        raise DocumentError("no such file", "it was there when the folder was looked at: sync again") from None
+        raise DocumentError(
+            "no such file", "name one that is there; in a sync: it has gone meanwhile, sync again"
+        ) from None
     except OSError as error:
         if path.is_dir() or error.errno == errno.ENXIO:  # a folder, a socket
             raise DocumentError("not a regular file", "exclude it") from None

@@ -1,7 +1,8 @@
 """Which chunks may be found: by file type, path and page.
 
-On the command line: `type=pdf`, `path=reports/*`, `path!=drafts/*`, `page=3`, `page=3-7`, `page>=10`, joined by spaces
-or commas (all must hold). From Python, LangChain's and Chroma's form: `{"type": "pdf", "page": {"$gte": 3}}` with
+On the command line: `type=pdf`, `path=reports/*`, `path!=drafts/*`, `path="meeting notes.md"`, `page=3`, `page=3-7`,
+`page>=10`, joined by spaces or commas (all must hold). `path=reports/` is all that is in that folder. From Python,
+LangChain's and Chroma's form: `{"type": "pdf", "page": {"$gte": 3}}` with
 $eq $ne $gt $gte $lt $lte $in $nin $and $or.
 """
 
@@ -36,11 +37,12 @@ def parse_filter(given: str | Mapping[str, Any] | None) -> Filter | None:
     if not given:
         return None
     if isinstance(given, str):
-        parts = [_clause(part) for part in re.split(r"[,\s]+", given.strip()) if part]
+        parts = [_clause(part) for part in _PART.findall(given)]
         return Filter(lambda path, kind, page: all(p(path, kind, page) for p in parts), given) if parts else None
     return Filter(_mapping(given), str(dict(given)))
 
 
+_PART = re.compile(r"""(?:"[^"]*"|'[^']*'|[^,\s])+""")  # quotes hold spaces and commas together
 _CLAUSE = re.compile(r"(\w+)(!=|>=|<=|=|>|<)(.+)", re.DOTALL)
 _RANGE = re.compile(r"(\d+)(?:-|\.\.)(\d+)")
 _OPERATORS = {"=": "$eq", "!=": "$ne", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
@@ -50,9 +52,12 @@ def _clause(part: str) -> Predicate:
     match = _CLAUSE.fullmatch(part)
     if match is None:
         raise QueryError(
-            f"filter {part!r} is not FIELD=VALUE", f"fields: {', '.join(FIELDS)}; for example: type=pdf page>=3"
+            f"filter {part!r} is not FIELD=VALUE",
+            f'fields: {", ".join(FIELDS)}; for example: type=pdf page>=3 path="meeting notes.md"',
         )
     name, operator, value = match.groups()
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        value = value[1:-1]
     between = _RANGE.fullmatch(value)
     if _field(name) == "page" and operator == "=" and between:
         low, high = int(between[1]), int(between[2])
@@ -120,11 +125,14 @@ def _condition(name: str, operator: str, wanted: Any) -> Predicate:
         raise QueryError(
             f"{name} can't be compared with {operator}", "text fields take = and != (with * as a wildcard)"
         )
-    pattern = re.compile(fnmatch.translate(str(wanted)))
+    named = str(wanted)
+    if field == "type":
+        named = named.lower().removeprefix(".")
+    pattern = re.compile(fnmatch.translate(f"{named}*" if field == "path" and named.endswith("/") else named))
     found: Predicate = (
-        (lambda path, kind, page: bool(pattern.match(path)))
+        (lambda path, kind, page: path == named or bool(pattern.match(path)))  # a name may hold brackets
         if field == "path"
-        else (lambda path, kind, page: bool(pattern.match(kind)) or bool(pattern.match(path.rpartition(".")[2])))
+        else (lambda path, kind, page: any(map(pattern.match, (kind, path.rpartition(".")[2].lower()))))
     )
     return found if operator == "$eq" else lambda path, kind, page: not found(path, kind, page)
 
