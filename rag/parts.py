@@ -150,7 +150,7 @@ class Parts:
                 f"{documents} was never indexed (no index at {self.index_folder})"
                 if documents.exists()
                 else f"there is no folder {documents}, and no index of it",
-                "run `rag sync` first, or name the folder: --docs FOLDER",
+                "run `rag sync` for it first, or name another folder: --docs FOLDER",
             )
         return IndexReader(self.index_folder, self.config.store, fingerprint)
 

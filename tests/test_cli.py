@@ -257,7 +257,8 @@ def test_status_and_list(invoke, docs: Path) -> None:
     body = json.loads(invoke("status", "--docs", docs, "--json").stdout)
     assert {f["path"] for f in body["files_not_indexed"]} == {"nothing.txt", "data.bin"}
     told = invoke("list", "--docs", docs).stdout.splitlines()
-    assert [line.split()[-1] for line in told] == ["birds.md", "data.bin", "metals.txt", "nothing.txt"]
+    assert [line.split()[2] for line in told] == ["birds.md", "data.bin:", "metals.txt", "nothing.txt:"]
+    assert told[1].endswith("data.bin: no loader for .bin"), told
     assert json.loads(invoke("list", "--docs", docs, "--json").stdout)[0]["outcome"] == "indexed"
 
 

@@ -537,6 +537,27 @@ def test_repeated_head_and_foot_lines_stay_once() -> None:
     assert all(str(n * n) in sums for n in range(5, 9))
 
 
+@pytest.mark.parametrize(
+    ("head", "size"),
+    [("Invoice 2024-{}", 11), ("Invoice No. {}", 11), ("Day {}", 11), ("Second training day {}", 14)],
+)
+def test_headings_that_count_with_the_pages_stay(tmp_path: Path, head: str, size: int) -> None:
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "a.pdf"))
+    for number in range(1, 5):
+        canvas.setFont("Helvetica", size)
+        canvas.drawString(72, 780, head.format(number))
+        canvas.setFont("Helvetica", 11)
+        canvas.drawString(72, 740, f"The words of {'abcd'[number - 1] * 9} stand here.")
+        canvas.drawString(72, 60, f"The company's own rules, page {number + 6}")
+        canvas.showPage()
+    canvas.save()
+    text = load(tmp_path / "a.pdf").text
+    assert [line for line in text.split("\n") if line.startswith(head[:5])] == [head.format(n) for n in range(1, 5)]
+    assert text.count("own rules") == 1
+
+
 @given(
     st.lists(st.lists(st.text(st.sampled_from("aB1-., \u00e9字•"), min_size=1, max_size=90), max_size=6), max_size=6)
 )

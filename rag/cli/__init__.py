@@ -300,13 +300,14 @@ def status(session: Session, as_json: bool) -> None:
 @json_option
 @in_session
 def list_files(session: Session, as_json: bool) -> None:
-    """List the files of the last sync: outcome, number of chunks, path."""
+    """List the files of the last sync: outcome, number of chunks, path, and why a file wasn't read."""
     files = session.rag.files()
     if as_json:
         show.show_json([show.file_dict(f) for f in files])
         return
     for file in files:
-        click.echo(f"{file.outcome.value:<12}{file.chunks:>5}  {show.one_line(file.path)}")
+        why = f": {show.one_line(file.reason)}" if file.reason else ""
+        click.echo(f"{file.outcome.value:<12}{file.chunks:>5}  {show.one_line(file.path)}{why}")
 
 
 @app.command(short_help="Print a file's text: all, some lines, or a page.")

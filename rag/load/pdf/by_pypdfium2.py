@@ -134,11 +134,11 @@ def _is_level(page: Any) -> bool:
 
 def _lines(page: Any, level: bool) -> list[Line]:
     rows = list(_rows(page))
-    if not level:  # baselines tell nothing of it
+    if not (rows and level):  # baselines tell nothing of it
         return [Line(row.text) for row in rows]
-    usual = _leading(rows)
-    first = [Line(row.text) for row in rows[:1]]
-    return first + [Line(b.text, _loose(a, b, usual) or _heads(a, b)) for a, b in pairwise(rows)]
+    usual, loud = _leading(rows), _loud(rows)
+    apart = [False, *(_loose(a, b, usual) or _heads(a, b) for a, b in pairwise(rows))]
+    return [Line(row.text, *told) for row, *told in zip(rows, apart, loud, strict=True)]
 
 
 def _rows(page: Any) -> Iterator[_Row]:
@@ -177,6 +177,18 @@ def _leading(rows: list[_Row]) -> float:
     gaps = [(a.last.baseline - b.first.baseline, len(a.text)) for a, b in pairwise(rows) if _below(a, b)]
     running = [gap for gap, length in gaps if length >= 0.7 * longest]
     return median(running if len(running) > 2 else [gap for gap, _ in gaps] or [0.0])
+
+
+def _loud(rows: list[_Row]) -> list[bool]:
+    """Which are set larger or bolder than most of the page's text."""
+    sizes, weights = (sorted((getattr(r.first, of), len(r.text)) for r in rows) for of in ("size", "weight"))
+
+    def usual(values: list[tuple[float, int]]) -> float:
+        left = sum(length for _, length in values) / 2
+        return next((value for value, length in values if (left := left - length) <= 0), 0.0)
+
+    size, weight = usual(sizes), usual(weights)
+    return [r.first.size > 1.1 * size or r.first.weight >= weight + 200 for r in rows]
 
 
 def _below(above: _Row, row: _Row) -> bool:

@@ -5,7 +5,8 @@ It is changed only where a reader of the page would agree:
 - a line that runs on in the next is joined to it (`_gap` has the rules);
 - a line that stands apart on the page, such as the first one below a heading, begins a paragraph;
 - a head or foot line repeated on most pages, the same but for the page's number, stays only where it first
-  stands.
+  stands. A heading that counts ("Day 2", "Invoice 1042") is no such line: it is set larger or bolder than the page, its
+  number is part of a longer one, or all but the number is one word that isn't "page".
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Line(NamedTuple):
 
     text: str
     apart: bool = False  # from the line before it, by space or type: a paragraph begins
+    loud: bool = False  # larger or bolder than most of the page
 
 
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
@@ -57,7 +59,7 @@ def flow(pages: Sequence[Sequence[Line]]) -> tuple[str, tuple[int, ...]]:
         longest = sorted(len(line.text) for line in lines)[
             -3:
         ]  # the third: one wide line shouldn't make all others short
-        for number, (line, apart) in enumerate(lines):
+        for number, (line, apart, _) in enumerate(lines):
             # the last line of the page before is measured by that page's own width
             gap = _gap(previous, line, width, words, apart and number > 0) if previous else ""
             if gap == "\n" and (number == 0 or apart):
@@ -114,7 +116,7 @@ def _vocabulary(pages: Sequence[Sequence[Line]]) -> Counter[str]:
     """How often the document writes each word, compounds with their hyphen; not the halves at line ends."""
     words: Counter[str] = Counter()
     cut = False
-    for line, _ in (line for lines in pages for line in lines):
+    for line in (line.text for lines in pages for line in lines):
         found = [word.casefold().replace("\u2010", "-") for word in _FIRST_WORD.findall(line)]
         was_cut, cut = cut, line[-1] in _HYPHENS
         words.update(found[1 if was_cut else 0 : -1 if cut else None])
@@ -130,18 +132,26 @@ def _without_furniture(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     kept = [list(lines) for lines in pages]
     for edge in (0, -1, 0, -1, 1, -2):  # two lines deep, also behind one that changes with the chapter
         held = [(number, lines) for number, lines in enumerate(kept) if len(lines) > (1 if edge in (0, -1) else 2)]
-        seen = Counter(key for number, lines in held for key in _alike(lines[edge].text, number))
+        seen = Counter(key for number, lines in held for key in _alike(lines[edge], number))
         shared = {key for key, count in seen.items() if count >= max(3, 0.5 * len(kept))}
         shown: set[tuple[str, int | None]] = set()
         for number, lines in held:
-            if keys := shared.intersection(_alike(lines[edge].text, number)):
+            if keys := shared.intersection(_alike(lines[edge], number)):
                 if shown & keys or not any(map(str.isalpha, lines[edge].text)):
                     del lines[edge]
                 shown |= keys
     return kept
 
 
-def _alike(line: str, number: int) -> set[tuple[str, int | None]]:
+_COUNT = re.compile(r"(?<![\w.,/#-])(?<!(?i:no\.|nr\.) )\d{1,4}(?![\w-])")
+_PAGE = frozenset("page pages pag p pp seite s página pagina side sida blad strona folio slide".split())  # noqa: SIM905
+
+
+def _alike(line: Line, number: int) -> set[tuple[str, int | None]]:
     """What this line would have in common with its like on other pages."""
-    numbers = re.finditer(r"(?<!\d)\d{1,4}(?!\d)", line)
-    return {(line, None)} | {(f"{line[: m.start()]}\0{line[m.end() :]}", int(m[0]) - number) for m in numbers}
+    text = line.text
+    found: set[tuple[str, int | None]] = {(text, None)}
+    words = re.findall(r"[^\W\d_]+", text.casefold())
+    if line.loud or (len(words) == 1 and words[0] not in _PAGE):
+        return found
+    return found | {(f"{text[: m.start()]}\0{text[m.end() :]}", int(m[0]) - number) for m in _COUNT.finditer(text)}
