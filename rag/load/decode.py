@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 
 from rag.errors import DocumentError
@@ -94,11 +95,8 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, str, tuple[st
         _refuse_binary(data, 0.3)
         return clean(text), "utf-8", ()
     _refuse_binary(data, 0.05)
-    if declared:
-        try:
-            return clean(data.decode(declared)), declared, ()
-        except (LookupError, UnicodeError):
-            pass
+    if declared and (found := labelled(data, declared)):
+        return *found, ()
     text = data.decode("utf-8", "replace")
     broken = text.count("\ufffd")
     if sum(c > "\x7f" for c in text) - broken >= 4 * broken:
@@ -106,6 +104,26 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, str, tuple[st
     if _is_western(data):
         return clean(data.decode("cp1252")), "cp1252", ()
     return _guess(data)
+
+
+_MEANT = {  # Python's names, and what pages and messages with such a label are written in (WHATWG Encoding)
+    "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
+    "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949",
+}  # fmt: skip
+
+
+def labelled(data: bytes, label: str) -> tuple[str, str] | None:
+    r"""The clean text, as browsers read bytes with that label, and the encoding; None where it isn't that.
+
+    >>> labelled(b"5 \x80", "ISO-8859-1"), labelled(b"\xff", "utf-8")
+    (('5 €', 'cp1252'), None)
+    """
+    with contextlib.suppress(LookupError):
+        own = codecs.lookup(label).name
+        for name in (_MEANT.get(own, own), own):
+            with contextlib.suppress(UnicodeError):
+                return clean(data.decode(name)), name
+    return None
 
 
 _BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError
 from rag.load.blocks import Blocks, unshown
-from rag.load.decode import clean, decode
+from rag.load.decode import clean, decode, labelled
 from rag.types import Source
 
 if TYPE_CHECKING:
@@ -188,9 +188,6 @@ def _content(part: EmailMessage) -> bytes:
 
 
 def _text(data: bytes, charset: str | None) -> str:
-    if charset and charset.lower() not in ("us-ascii", "ascii"):
-        try:
-            return clean(data.decode(charset))
-        except (LookupError, UnicodeError):
-            pass
+    if charset and charset.lower() not in ("us-ascii", "ascii") and (found := labelled(data, charset)):
+        return found[0]
     return decode(data, charset)[0]
