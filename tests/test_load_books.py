@@ -220,6 +220,39 @@ def odt(body: str, doctype: str = "", **more: str) -> bytes:
     )
 
 
+def test_attachments_of_a_form_that_is_not_read_are() -> None:
+    """As Apple's Mail writes a message with a file: the plain form, or the rich one that the file hangs on."""
+    rich = message_part("mixed", text_part("<p>See the offer.</p>", "html"), csv_part())
+    data = message_part("alternative", text_part("See the offer.", "plain"), rich)
+    data["From"], data["Subject"] = "a@example.org", "Offer"
+    source = load(data.as_bytes(), "a.eml", "eml")
+    assert source.text.partition("See the offer.")[2] == (
+        "\n\n## Attachment: prices.csv\n\n| part | price |\n| --- | --- |\n| bolt | 12 |"
+    )
+    assert source.text.count("See the offer.") == 1
+
+
+def message_part(kind: str, *parts: Any) -> Any:
+    from email.mime.multipart import MIMEMultipart
+
+    made = MIMEMultipart(kind)
+    for part in parts:
+        made.attach(part)
+    return made
+
+
+def text_part(text: str, kind: str) -> Any:
+    from email.mime.text import MIMEText
+
+    return MIMEText(text, kind)
+
+
+def csv_part() -> Any:
+    part = text_part("part,price\nbolt,12\n", "csv")
+    part.add_header("Content-Disposition", "inline", filename="prices.csv")
+    return part
+
+
 def test_an_opendocument_text_reads_in_order() -> None:
     source = load(
         odt(

@@ -50,6 +50,30 @@ def read(text: str, name: str) -> Source:
     return load(text.encode(), name, Load())
 
 
+def test_who_speaks_is_told_where_it_changes() -> None:
+    source = read(
+        "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Anna Schmidt>Hello all.</v>\n\n"
+        "00:02.500 --> 00:03.000\n<v Anna Schmidt>So.\n\n"
+        "00:03.500 --> 00:05.000\n<v.loud Bob>No budget.</v> <v Cleo>Why?\n\n00:10.000 --> 00:11.000\n<v Cleo>Well.\n",
+        "a.vtt",
+    )
+    assert source.text == "Anna Schmidt: Hello all.\nSo.\nBob: No budget. Cleo: Why?\n\nCleo: Well."
+
+
+def test_captions_that_roll_are_taken_once() -> None:
+    source = read(
+        "WEBVTT\n\n00:00:00.160 --> 00:00:02.470 align:start position:0%\n \nhello<00:00:00.480><c> everyone</c>\n\n"
+        "00:00:02.470 --> 00:00:02.480 align:start position:0%\nhello everyone\n \n\n"
+        "00:00:02.480 --> 00:00:05.000 align:start position:0%\nhello everyone\n"
+        "welcome<00:00:02.800><c> to the show</c>\n\n"
+        "00:00:05.000 --> 00:00:05.010 align:start position:0%\nwelcome to the show\n \n\n"
+        "00:00:07.000 --> 00:00:08.000\nwelcome to the show\n",
+        "a.vtt",
+    )
+    assert source.text == "hello everyone\nwelcome to the show\nwelcome to the show"
+    assert (source.warnings, [c.seconds for c in source.times]) == ((), [0.16, 2.48, 7.0])
+
+
 def test_srt(tmp_path: Path) -> None:
     file = tmp_path / "talk.srt"
     file.write_text(SRT, encoding="utf-8")
@@ -61,7 +85,7 @@ def test_srt(tmp_path: Path) -> None:
 
 def test_vtt_takes_the_words_and_leaves_the_rest() -> None:
     source = read(VTT, "talk.vtt")
-    assert source.text == "Tom & Jerry run.\n\nLate."
+    assert source.text == "Ann: Tom & Jerry run.\n\nLate."
     assert [c.seconds for c in source.times] == [4.0, 3723.004]
     assert source.warnings == ("1 blocks without a time left out",)
 

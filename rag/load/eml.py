@@ -129,12 +129,21 @@ def _parts(message: EmailMessage) -> Iterator[tuple[EmailMessage, bool]]:
         yield message, False
     elif message.is_multipart():
         inner = [part for part in message.iter_parts() if isinstance(part, EmailMessage)]
-        if kind == "multipart/alternative":
-            inner = _preferred(inner)
+        forms = _preferred(inner) if kind == "multipart/alternative" else inner
         for part in inner:
-            yield from _parts(part)
+            yield from _parts(part) if part in forms else _attached(part)
     else:
         yield message, kind in ("text/plain", "text/html") and not message.get_filename()
+
+
+def _attached(form: EmailMessage) -> Iterator[tuple[EmailMessage, bool]]:
+    """What hangs on a form of the body that isn't read, as Apple's Mail writes it; pictures that it shows stay out."""
+    if form.is_multipart() and form.get_content_type() != "message/rfc822":
+        for part in form.iter_parts():
+            if isinstance(part, EmailMessage):
+                yield from _attached(part)
+    elif form.get_content_disposition() == "attachment" or (form.get_filename() and not form["Content-ID"]):
+        yield form, False
 
 
 def _preferred(forms: list[EmailMessage]) -> list[EmailMessage]:
