@@ -21,6 +21,7 @@ from rag.errors import DocumentError, EmptyError, UnsupportedError
 from rag.load import KINDS, kind_of, load_bytes, load_file
 from rag.load.blocks import Blocks
 from rag.load.decode import clean, decode
+from rag.load.html import visible
 from rag.load.pdf.flow import Line, flow
 from rag.types import Source, label
 
@@ -684,6 +685,37 @@ def test_docx_that_is_another_zip(tmp_path: Path) -> None:
         archive.writestr("hello.txt", "x")
     with pytest.raises(DocumentError, match="is a plain zip archive, not a Word document"):
         load(tmp_path / "a.docx")
+
+
+def test_html_quotes_code_and_lists_are_whole(tmp_path: Path) -> None:
+    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
+    page = (
+        f"<html><body><article><h1>Birds</h1>{words}"
+        "<blockquote>All must be <strong>done</strong> by June.</blockquote><blockquote>One<br>Two</blockquote>"
+        "<pre>def f():<br>  return <b>1</b> + 2</pre><pre>$ make all\n$ make test</pre>"
+        "<ul><li>First has<ul><li>inner</li></ul>and closing words</li></ul><h2>More</h2>"
+        f"{words.replace('heron', 'stork')}</article></body></html>"
+    )
+    source = load(put(tmp_path, "a.html", page))
+    assert source.text.partition("fish.\n\n")[2].partition("\n\n## More")[0] == (
+        "> All must be done by June.\n\n> One\n> Two\n\n```\ndef f():\n  return 1 + 2\n```\n\n"
+        "```\n$ make all\n$ make test\n```\n\n- First has and closing words\n  - inner"
+    )
+
+
+def test_what_a_browser_sets_in_a_line_stays_in_it() -> None:
+    found = visible(
+        "<body><h2>CHAPTER I.<br/>Down the <div>Hole</div></h2><h2><img src='o.png'/>The Pool</h2>"
+        "<p>very <ins>tired</ins> of super<wbr/>fluous <img src='x.png'/> words</p>"
+        "<p>私は<ruby>漢字<rt>かんじ</rt></ruby>を学びます。</p>"
+        "<table><caption>Prices in <b>euros</b></caption><tr><th>Part</th><th>Price</th></tr>"
+        "<tr><td>Bolt</td><td>2</td></tr></table><ol type='a'><li>alpha</li><li value='5'>five</li></ol></body>"
+    )
+    assert [h.title for h in found.headings] == ["CHAPTER I. Down the Hole", "The Pool"]
+    assert found.text == (
+        "## CHAPTER I. Down the Hole\n\n## The Pool\n\nvery tired of superfluous words\n\n私は漢字を学びます。\n\n"
+        "Prices in euros\n\n| Part | Price |\n| --- | --- |\n| Bolt | 2 |\n\n- a. alpha\n- e. five"
+    )
 
 
 # --- blocks --------------------------------------------------------------------------------------------------

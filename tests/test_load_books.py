@@ -7,6 +7,7 @@ import io
 import zipfile
 from email import policy
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 from hypothesis import given, settings

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.load.blocks import Blocks, number, unshown
 from rag.load.decode import clean, decode
+from rag.load.numerals import numeral
 from rag.types import Source
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     tree = trafilatura.load_html(page)  # None where it sees no HTML
     if tree is not None:
         _unlink_headings(tree)
+        _keep_lines(tree)
     title = None if tree is None else extract_metadata(tree, extensive=False).title
     main = None if tree is None else trafilatura.bare_extraction(tree, include_comments=False, include_formatting=True)
     blocks = Blocks()
@@ -76,6 +78,20 @@ def _unlink_headings(tree: Any) -> None:
                 for inside in list(link):
                     link.remove(inside)
             link.tag = "span"
+
+
+def _keep_lines(tree: Any) -> None:
+    """trafilatura takes a `pre` with one `span` in it for code, and keeps its lines; most others for a quote."""
+    for block in list(tree.iter("pre")):
+        for end in block.iter("br"):
+            end.tail = f"\n{end.tail or ''}"
+        text = block.xpath("string()")
+        for inside in list(block):
+            block.remove(inside)
+        block.text = None
+        span = block.makeelement("span")
+        span.text = text
+        block.append(span)
 
 
 def hidden(page: str, text: str) -> int:
@@ -114,8 +130,7 @@ def _block(element: Any, blocks: Blocks) -> None:
         case "code":
             blocks.code("".join(element.itertext()))
         case "quote":
-            text = "\n".join(_inline(part) for part in element) if len(element) else _inline(element)
-            blocks.add("\n".join(f"> {line}" for line in text.split("\n") if line.strip()))
+            blocks.add("\n".join(f"> {line}" for line in _inline(element).split("\n") if line.strip()))
         case _:
             blocks.add(_inline(element))
     if element.tail and element.tail.strip():
@@ -127,11 +142,21 @@ def _items(element: Any, blocks: Blocks, depth: int) -> None:
     for at, item in enumerate(element):
         nested = list(item.iterchildren("list"))
         for inner in nested:
-            item.remove(inner)
+            _take_out(inner)
         mark = f"{at + 1}." if ordered else ""
         blocks.item(_inline(item), depth=depth, first=depth == 0 and at == 0, mark=mark)
         for inner in nested:
             _items(inner, blocks, depth + 1)
+
+
+def _take_out(element: Any) -> None:
+    """Out of its parent; the words behind it stay."""
+    parent, before = element.getparent(), element.getprevious()
+    if element.tail and before is not None:
+        before.tail = f"{before.tail or ''} {element.tail}"
+    elif element.tail:
+        parent.text = f"{parent.text or ''} {element.tail}"
+    parent.remove(element)
 
 
 def _inline(element: Any) -> str:
@@ -156,9 +181,10 @@ def _inline(element: Any) -> str:
     return "\n".join(line for line in lines if line)
 
 
-_HIDDEN = {"script", "style", "noscript", "template", "head", "svg", "iframe", "object"}
+_HIDDEN = {"script", "style", "noscript", "template", "head", "svg", "iframe", "object", "rt", "rp"}
 _INLINE = frozenset(
-    "a abbr b bdi bdo cite code em font i kbd mark q s samp small span strong sub sup time tt u var".split()  # noqa: SIM905 - one line, not thirty
+    "a abbr acronym b bdi bdo big button cite code del em font i img input ins kbd label mark q rb ruby s samp "  # noqa: SIM905
+    "small span strike strong sub sup time tt u var wbr".split()
 )
 
 
@@ -196,13 +222,17 @@ def visible(page: str) -> Blocks:
             items(child, depth + 1)
 
     def items(node: Any, depth: int) -> None:
-        begin = number(node.get("start", "1"), 1)
+        count = number(node.get("start", "1"), 1) - 1
         for at, child in enumerate(node.iterchildren("li")):
-            item(child, depth, depth == 0 and at == 0, f"{begin + at}." if node.tag == "ol" else "")
+            count = number(child.get("value", ""), count + 1)
+            mark = f"{numeral(count, node.get('type', '1'))}." if node.tag == "ol" else ""
+            item(child, depth, depth == 0 and at == 0, mark)
 
     def walk(node: Any) -> None:
         nonlocal level
-        block = node.tag not in _INLINE
+        block = node.tag not in _INLINE and not level  # what a heading holds is part of it
+        if level and node.tag not in _INLINE:
+            line.append(" ")
         if block:
             end_line()
             heading = re.fullmatch("h([1-6])", node.tag)
@@ -210,6 +240,7 @@ def visible(page: str) -> Blocks:
         if node.tag in ("ul", "ol") and next(node.iterchildren("li"), None) is not None:
             items(node, 0)
         elif node.tag == "table" and _is_data(node):
+            blocks.add(" ".join(_shown(c) for c in node.iterchildren("caption")))
             blocks.table([[_shown(c) for c in row.iterchildren("td", "th")] for row in node.iter("tr")])
         elif node.tag == "pre":
             blocks.code("".join(node.itertext()))
