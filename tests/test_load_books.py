@@ -254,6 +254,16 @@ def csv_part() -> Any:
     return part
 
 
+def test_lists_as_wordpad_writes_them() -> None:
+    rtf = (
+        rb"{\rtf1\ansi\deff0{\fonttbl{\f0 Calibri;}{\f1 Symbol;}}"
+        rb"\pard{\pntext\f0 1.\tab}{\*\pn\pnlvlbody\pnf0\pnstart1\pndec{\pntxta.}}\fi-360\li720 Open it\par"
+        rb"{\pntext\f0 2.\tab}Close it\par\pard Between.\par"
+        rb"\pard{\pntext\f1\'B7\tab}{\*\pn\pnlvlblt\pnf1{\pntxtb\'B7}}\li720 a bullet\par\pard Text.\par}"
+    )
+    assert load(rtf, "a.rtf", "rtf").text == "1. Open it\n2. Close it\n\nBetween.\n\n- a bullet\n\nText."
+
+
 def test_an_opendocument_text_reads_in_order() -> None:
     source = load(
         odt(

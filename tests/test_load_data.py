@@ -123,6 +123,11 @@ def test_xml_reads_as_the_text_of_its_elements() -> None:
         load("just words", "a.xml", "xml")
 
 
+def test_paragraphs_within_a_text_stay_paragraphs() -> None:
+    tei = "<TEI><text><body><div><head>Letter</head><p>Dear Anna.</p><p>It <hi>rains</hi>.</p></div></body></text></TEI>"
+    assert load(tei, "a.xml", "xml").text.endswith("# Letter\n\nDear Anna.\n\nIt rains.")
+
+
 def test_entities_of_xml_stay_closed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("sesame")
     doctype = f'<!DOCTYPE d [<!ENTITY e SYSTEM "file://{tmp_path}/secret"><!ENTITY a "boom">]>'

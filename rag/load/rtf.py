@@ -35,7 +35,7 @@ _WORDS = {
 # groups that hold no text of the page: tables of the file's own, fields' codes, pictures, head and foot lines
 _SILENT = frozenset(
     "colortbl listtable listoverridetable revtbl rsidtbl pict objdata fldinst xe tc tcn header headerl headerr headerf"  # noqa: SIM905 - three lines, not forty
-    " footer footerl footerr footerf ftnsep ftnsepc aftnsep aftnsepc pntext pn pnseclvl annotation atnid"
+    " footer footerl footerr footerf ftnsep ftnsepc aftnsep aftnsepc pn pnseclvl annotation atnid"
     " atnauthor bkmkstart bkmkend datafield filetbl private nonesttables upr template themedata".split()
 )
 _LOUD = frozenset({"ud", "shptxt", "shpinst", "nesttableprops"})  # text, though a `\*` stands before them
@@ -101,6 +101,7 @@ class _Reader:
         self._shape = _Paragraph()
         self._words: list[str] = []
         self._mark: list[str] = []  # what stands in front of a list's item, or of a heading
+        self._typed_out = False  # the paragraph is an item as WordPad and Word 6 write it
         self._notes: list[list[str]] = []
         self._bytes = bytearray()  # of a code page, not yet text
         self._pass = 0  # stand-ins that are left to pass over
@@ -236,8 +237,9 @@ class _Reader:
                 self._group, self._defining = replace(group, into="styles"), 0
             case "info":
                 self._group = replace(group, into="info")
-            case "listtext" if group.into == "page":
+            case "listtext" | "pntext" if group.into == "page":
                 self._mark, self._group = [], replace(group, into="mark")
+                self._typed_out = word == "pntext"
             case "footnote" if group.into == "page":
                 self._notes.append([])
                 self._group = replace(group, into="note")
@@ -274,11 +276,14 @@ class _Reader:
         text = clean("".join(self._words).translate(_BULLETS)).strip()
         self._words = []
         mark, self._mark = clean("".join(self._mark).translate(_BULLETS)).strip(), []
+        typed_out, self._typed_out = self._typed_out, False
         if not any(map(str.isalnum, mark)) or len(mark) > _MARK:
             mark = ""
         if text or not self._shape.in_table:
             self._end_table()
         level, listed, depth = self._level(), self._shape.listed, self._shape.depth
+        if not listed and typed_out:
+            listed, depth = True, min(max(0, self._shape.indent // _STEP - 2), 8)  # they begin two steps in
         if not listed and (typed := _TYPED.match(text)):
             mark = mark or (typed[1] or "")
             text, listed, depth = text[typed.end() :], True, min(max(0, self._shape.indent // _STEP - 1), 8)

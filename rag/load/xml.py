@@ -27,6 +27,11 @@ _AS_SET = {"pre", "code", "programlisting", "screen", "literallayout", "verse"}
 _MOST_ATTRIBUTES = 12
 
 
+def _holds_blocks(element: Any) -> bool:
+    """Paragraphs or headings of its own, as TEI's `text` and JATS's `abstract` have."""
+    return any(_name(e) in _PROSE or _name(e) in _TITLES for e in element.iterdescendants() if isinstance(e.tag, str))
+
+
 def load(data: bytes, relative: str, config: Load) -> Source:
     from lxml import etree
 
@@ -58,7 +63,7 @@ class _Writer:
         elif name in _AS_SET:
             self.blocks.code("".join(element.itertext()))
             self._gap = "\n\n"
-        elif _mixed(element) or name in _PROSE:
+        elif _mixed(element) or (name in _PROSE and not _holds_blocks(element)):
             self._add(words(element), "\n\n")
             self._gap = "\n\n"
         elif not inner:
