@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 SIGNALS = ("best_cosine", "sentence_cosine", "coverage", "sentence_coverage", "passage", "margin", "lead")
 WEIGHTS = (3.568, 2.518, 2.605, 0.922, -0.607, 5.405, 0.481)
 BIAS = -6.24
-# With a reading model: the logit of the above, and what the reader says (training/reader/choose.py, on questions that it
-# was not taught on, of which those without an answer miss their paragraph, or were written to look as if one had it).
+# With a reading model: the logit of the above, and what the reader says (training/reader/choose.py, on questions that
+# it was not taught on; those without an answer miss their paragraph, or were written to look as if one had it).
 READER_SIGNALS = (*SIGNALS, "span", "answerable", "relevance")
 READER_WEIGHTS = (0.164, 0.235, 0.167, -0.028)
 READER_BIAS = -0.21
