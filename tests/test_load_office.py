@@ -108,6 +108,16 @@ def test_a_formula_shows_what_it_came_to(tmp_path: Path) -> None:
     assert not any("formulas" in w for w in source.warnings)
 
 
+def test_a_formula_that_came_to_nothing_shows_nothing(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(workbook()))) as old, zipfile.ZipFile(data, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"><f>B4*2</f>", b' t="str"><f>B4*2</f>'))
+    source = load(put(tmp_path, "a.xlsx", data.getvalue()))
+    assert "| Nut | 3 | 2024-03-01 13:05:00 |  |" in source.text
+    assert not any("formulas" in w for w in source.warnings)
+
+
 def test_a_workbook_without_words_is_empty(tmp_path: Path) -> None:
     import openpyxl
 

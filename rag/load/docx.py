@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError, brief
-from rag.load.blocks import Blocks, unshown
+from rag.load.blocks import Blocks, number, unshown
 from rag.load.container import open_container
 from rag.load.decode import clean
 from rag.load.docx_numbers import Numbers, level_of, related, value
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _TRANSPARENT = {f"{_W}{name}" for name in ("sdt", "sdtContent", "customXml", "ins", "moveTo", "smartTag")}
 _SKIPPED = {f"{_W}{name}" for name in ("pPr", "rPr", "del", "moveFrom", "sdtPr", "instrText", "delText", "softHyphen")}
 _SKIPPED.add("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback")  # the Choice beside it is read
+_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+_MOST_SPANNED = 64  # columns of one cell
+_REPEATED = 200  # characters of a merged cell's words, which stand in each cell that it covers; longer ones once
 _SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
 _HEADING_STYLE = re.compile(r"heading (\d)", re.IGNORECASE)
 
@@ -75,7 +78,7 @@ class _Reader:
     def _paragraph(self, p: Any) -> None:
         text = _text(p).strip()
         level, style, listed, depth, numbering = self._shape(p)
-        mark = self._numbers.mark(numbering, depth) if text else ""
+        mark = self._numbers.mark(numbering, depth)  # counted where only a picture stands, too
         if style == "title" and text:
             self.title = self.title or " ".join(text.split())
             level = level or 1
@@ -87,7 +90,10 @@ class _Reader:
             self.blocks.add(text)
         if text:
             self._in_list = listed and not level
-        for reference in p.iter(f"{_W}footnoteReference", f"{_W}endnoteReference"):
+        self._notes_of(p)
+
+    def _notes_of(self, element: Any) -> None:
+        for reference in element.iter(f"{_W}footnoteReference", f"{_W}endnoteReference"):
             self.blocks.add(self._notes.get((reference.tag, reference.get(f"{_W}id")), ""))
 
     def _shape(self, p: Any) -> tuple[int | None, str, bool, int, str]:
@@ -148,8 +154,39 @@ class _Reader:
         if len(rows) == 1 and len(rows[0]) == 1:  # a frame round ordinary text
             self.blocks_of(rows[0][0])
             return
-        self.blocks.table([[" ".join(_text(p) for p in cell.iter(f"{_W}p")) for cell in row] for row in rows])
+        above: dict[int, str] = {}  # by column: what a cell that was merged downwards holds
+        shown = []
+        for element, cells in zip(_children(table, f"{_W}tr"), rows, strict=True):
+            words = [""] * min(number(value(element.find(f"{_W}trPr"), "gridBefore"), 0), _MOST_SPANNED)
+            for cell in cells:
+                properties, column = cell.find(f"{_W}tcPr"), len(words)
+                merged = None if properties is None else properties.find(f"{_W}vMerge")
+                goes_on = merged is not None and merged.get(f"{_W}val", "continue") == "continue"
+                text = above.get(column, "") if goes_on else self._cell(cell)
+                again = text if len(text) <= _REPEATED else ""
+                if merged is not None:
+                    above[column] = again
+                words += [text, *[again] * (min(number(value(properties, "gridSpan"), 1), _MOST_SPANNED) - 1)]
+            shown.append(words)
+        self.blocks.table(shown)
+        self._notes_of(table)
         self._in_list = False
+
+    def _cell(self, cell: Any) -> str:
+        words = []
+        for p in _paragraphs(cell):
+            _, _, _, depth, numbering = self._shape(p)
+            words.append(f"{self._numbers.mark(numbering, depth)} {_text(p)}".strip())
+        return " ".join(filter(None, words))
+
+
+def _paragraphs(cell: Any) -> Iterator[Any]:
+    """Its own and those of tables in it; a text box belongs to the paragraph that it hangs on."""
+    for child in cell:
+        if child.tag == f"{_W}p":
+            yield child
+        elif child.tag in (*_TRANSPARENT, f"{_W}tbl", f"{_W}tr", f"{_W}tc"):
+            yield from _paragraphs(child)
 
 
 def _children(parent: Any, tag: str) -> Iterator[Any]:
@@ -179,14 +216,34 @@ def _outline(properties: Any) -> int | None:
     return int(level) + 1 if int(level) < 9 else 0
 
 
+def _symbol(element: Any) -> str:
+    """A sign of the font Symbol, whose codes lie at F000 (Greek) or are characters already; of other such fonts none is
+    known."""
+    code = element.get(f"{_W}char", "")
+    if element.get(f"{_W}font") != "Symbol" or not re.fullmatch("[0-9A-Fa-f]{1,4}", code):
+        return ""
+    place = int(code, 16) & 0xFF
+    return _SYMBOLS.get(place, "")
+
+
+_SYMBOLS = {
+    **dict(zip(range(0x41, 0x5B), "ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ", strict=True)),
+    **dict(zip(range(0x61, 0x7B), "αβχδεφγηιϕκλμνοπθρστυϖωξψζ", strict=True)),
+    0xA3: "≤", 0xA5: "∞", 0xAE: "→", 0xB0: "°", 0xB1: "±", 0xB3: "≥", 0xB4: "×", 0xB9: "≠", 0xBB: "≈", 0xB7: "•",
+    0xD6: "√", 0xE5: "∑", 0xF2: "∫",
+}  # fmt: skip
+
+
 def _text(node: Any) -> str:
     """The text of a paragraph as shown: insertions taken, deletions and field codes not."""
     parts: list[str] = []
 
     def walk(element: Any) -> None:
         for child in element:
-            if child.tag == f"{_W}t":
+            if child.tag in (f"{_W}t", f"{_M}t"):
                 parts.append(child.text or "")
+            elif child.tag == f"{_W}sym":
+                parts.append(_symbol(child))
             elif child.tag in _SIGNS:
                 parts.append(_SIGNS[child.tag])
             elif child.tag == f"{_W}p":  # of a text box

@@ -126,7 +126,8 @@ class _Sheet:
         row = []
         for column, cell in enumerate(cells, 1):
             text = _shown(cell)
-            if not text and written is not None and column <= len(written):
+            # A stored result that is an empty text ("str") is shown as that; of a formula without one nothing is known.
+            if not text and cell.data_type != "str" and written is not None and column <= len(written):
                 formula = written[column - 1].value
                 if isinstance(formula, str) and formula.startswith("="):
                     text = formula
