@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import csv
 import datetime
 import io
@@ -208,6 +209,38 @@ def test_slides_are_pages_in_reading_order(tmp_path: Path) -> None:
     assert [span.cut(source.text) for span in source.page_spans][2] == ""
     assert label(source.path, source.locate(source.text.index("North"))) == "talk.pptx, slide 2"
     assert (source.title, source.warnings) == ("The plan", ("slide 3 is hidden: left out",))
+
+
+def test_columns_of_a_layout_are_read_one_after_the_other(tmp_path: Path) -> None:
+    import pptx
+
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[4])
+    for place, words in zip(slide.placeholders, ["Options", "Pros", "cheap\nfast", "Cons", "loud\nhot"], strict=False):
+        place.text_frame.text = words
+    for place in presentation.slide_layouts[4].placeholders:
+        if "Date" in place.name or "Number" in place.name:  # as PowerPoint copies them onto a slide
+            slide.shapes._spTree.append(copy.deepcopy(place._element))
+    source = load(put(tmp_path, "a.pptx", saved(presentation)))
+    assert source.text == "# Options\n\nPros\n\n- cheap\n- fast\n\nCons\n\n- loud\n- hot"
+
+
+@pytest.mark.parametrize(
+    ("kind", "marks"),
+    [("arabicPeriod", ["1. a", "2. b"]), ("alphaLcParenR", ["- a) a", "- b) b"]), ("", ["1. a", "2. b"]),
+     ("romanUcPeriod", ["- I. a", "- II. b"]), ("alphaUcParenBoth", ["- (A) a", "- (B) b"])],
+)  # fmt: skip
+def test_numbers_of_a_slide_are_those_that_are_shown(tmp_path: Path, kind: str, marks: list[str]) -> None:
+    import pptx
+    from pptx.oxml.ns import qn
+
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[1])
+    slide.placeholders[1].text_frame.text = "a\nb"
+    for paragraph in slide.placeholders[1].text_frame.paragraphs:
+        number = paragraph._p.get_or_add_pPr().makeelement(qn("a:buAutoNum"), {"type": kind} if kind else {})
+        paragraph._p.get_or_add_pPr().append(number)
+    assert load(put(tmp_path, "a.pptx", saved(presentation))).text.split("\n") == marks
 
 
 def test_a_text_that_has_the_titles_number_is_no_title(tmp_path: Path) -> None:

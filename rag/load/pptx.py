@@ -13,12 +13,15 @@ from rag.errors import DocumentError, brief
 from rag.load.blocks import Blocks, number
 from rag.load.container import open_container
 from rag.load.decode import clean
+from rag.load.numerals import numeral
 from rag.types import Source
 
 if TYPE_CHECKING:
     from rag.config import Load
 
 _NO_TITLE = {"powerpoint presentation", "presentation", "slide 1", ""}
+_FORMS = {"alphaLc": "a", "alphaUc": "A", "romanLc": "i", "romanUc": "I"}
+_SIGNS = {"ParenBoth": ("(", ")"), "ParenR": ("", ")"), "Plain": ("", "")}
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 
 
@@ -77,12 +80,19 @@ def _title(slide: Any) -> Any:
 
 
 def _in_order(shapes: Iterable[Any]) -> Iterator[Any]:
-    """From top to bottom, then left to right; members of a group together, where the group stands."""
+    """From top to bottom, then left to right; members of a group together, where the group stands. Where all are a
+    layout's own, as the layout has them: two columns with a head each, say. Date, foot line and number are no text."""
+    from pptx.enum.shapes import PP_PLACEHOLDER as KIND
 
     def place(shape: Any) -> tuple[int, int]:
         return (shape.top or 0, shape.left or 0)
 
-    for shape in sorted(shapes, key=place):
+    held = list(shapes)
+    of_layout = [getattr(shape, "is_placeholder", False) for shape in held]
+    furniture = (KIND.DATE, KIND.FOOTER, KIND.SLIDE_NUMBER)
+    for shape in held if all(of_layout) else sorted(held, key=place):
+        if getattr(shape, "is_placeholder", False) and shape.placeholder_format.type in furniture:
+            continue
         members = getattr(shape, "shapes", None)
         if members is None:
             yield shape
@@ -111,13 +121,16 @@ def _shape(shape: Any, blocks: Blocks) -> None:
 def _mark(paragraph: Any, counts: dict[int, int]) -> str:
     """The number that is shown in front of it. `counts`, by level, go on while no shallower paragraph comes between."""
     found = paragraph._p.find(f"{_A}pPr/{_A}buAutoNum")
+    kind = "" if found is None else found.get("type", "")
     for deeper in [level for level in counts if level > paragraph.level - (found is None)]:
         del counts[deeper]
     if found is None:
         return ""
     begin = number(found.get("startAt", "1"), 1)
     counts[paragraph.level] = counts.get(paragraph.level, begin - 1) + 1
-    return f"{counts[paragraph.level]}."
+    form = next((form for name, form in _FORMS.items() if kind.startswith(name)), "1")
+    before, after = next((signs for name, signs in _SIGNS.items() if kind.endswith(name)), ("", "."))
+    return f"{before}{numeral(counts[paragraph.level], form)}{after}"
 
 
 def _table(table: Any) -> list[list[str]]:
@@ -140,9 +153,9 @@ def _chart(chart: Any, blocks: Blocks) -> None:
     try:
         if chart.has_title and chart.chart_title.has_text_frame:
             blocks.add(chart.chart_title.text_frame.text)
-        plot = chart.plots[0]
-        categories = [str(category) for category in plot.categories]
-        series = [(str(each.name or ""), list(each.values)) for each in plot.series]
+        plots = list(chart.plots)  # columns and a line, say
+        categories = [str(category) for category in plots[0].categories]
+        series = [(str(each.name or ""), list(each.values)) for plot in plots for each in plot.series]
     except Exception:
         return
     rows = [["", *(name for name, _ in series)]]
