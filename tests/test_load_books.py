@@ -204,7 +204,8 @@ def test_archives_of_another_kind_are_named() -> None:
 # --- OpenDocument --------------------------------------------------------------------------------------------
 
 SPACES = " ".join(
-    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table", "style")
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+    for name in ("office", "text", "table", "style", "drawing", "svg-compatible")
 )
 
 
@@ -289,6 +290,48 @@ def test_an_opendocument_text_reads_in_order() -> None:
         "| bar | price |\n| --- | --- |\n| 6 | 6 |"
     )
     assert source.title == "The plan"
+
+
+def test_boxes_notes_and_comments_of_an_opendocument_stand_once_and_apart() -> None:
+    picture = "<drawing:frame><drawing:image/><svg-compatible:title>pump.png</svg-compatible:title></drawing:frame>"
+    box = (
+        "<drawing:frame><drawing:text-box><text:p>"
+        + picture
+        + "Figure 1: The pump<text:note><text:note-body><text:p>Seen from above.</text:p></text:note-body></text:note>"
+        "</text:p></drawing:text-box><svg-compatible:desc>A photo</svg-compatible:desc></drawing:frame>"
+    )
+
+    def row(*cells: str) -> str:
+        inside = "".join(f"<table:table-cell>{cell}</table:table-cell>" for cell in cells)
+        return f"<table:table-row>{inside}</table:table-row>"
+
+    def p(text: str) -> str:
+        return f"<text:p>{text}</text:p>"
+
+    note = (
+        "<text:note><text:note-citation>1</text:note-citation><text:note-body>"
+        + p("Net.")
+        + "</text:note-body></text:note>"
+    )
+    inner = "<table:table>" + row(p("in1"), p("in2")) + row(p("in3"), p("in4")) + "</table:table>"
+    source = load(
+        odt(
+            p(box + "Clean it weekly.")
+            + f"<text:h text:outline-level='1'>{box}Cleaning</text:h>"
+            + f"<table:table><table:table-header-rows>{row(p('Item'), p('Price'))}</table:table-header-rows>"
+            + row(p("Bolt"), p("12" + note))
+            + row(p("Nut<office:annotation><text:p>Right?</text:p></office:annotation>"), p("3"))
+            + row(p("Deep"), inner)
+            + "</table:table>"
+        ),
+        "a.odt",
+        "odt",
+    )
+    figure = "Figure 1: The pump\n\nSeen from above."
+    assert source.text == (
+        f"Clean it weekly.\n\n{figure}\n\n# Cleaning\n\n{figure}\n\n| Item | Price |\n| --- | --- |\n| Bolt | 12 |\n"
+        "| Nut | 3 |\n| Deep | in1 in2 in3 in4 |\n\nNet."
+    )
 
 
 def odt_styles(inside: str) -> str:

@@ -7,6 +7,7 @@ comments are left out.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError, brief
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
 
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 _CODE = "Preformatted_20_Text"  # the style of lines that stand as they are typed
+_DRAW = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
+_SVG = "{urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0}"
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _SKIPPED = {f"{TEXT}tracked-changes", f"{_OFFICE}annotation", f"{TEXT}note", f"{_OFFICE}forms"}
+# In a paragraph, what isn't of it: words for who can't see a picture, and boxes, which come after it.
+_BESIDE = _SKIPPED | {f"{_SVG}title", f"{_SVG}desc", f"{_DRAW}text-box"}
+_ROWS = {f"{_TABLE}{name}" for name in ("table-header-rows", "table-rows", "table-row-group")}
 _SIGNS = {f"{TEXT}tab": "\t", f"{TEXT}line-break": "\n"}
 _SPACE = re.compile(r"[ \t\r\n]+")
 # A file may say that a cell, or a space, stands there a billion times.
@@ -73,7 +79,7 @@ class _Reader:
                 continue
             if child.tag == f"{TEXT}p" and child.get(f"{TEXT}style-name") in self._code_styles:
                 self._code.append(_text(child))
-                self._notes(child)
+                self._hanging(child)
                 continue
             self._end_code()
             if child.tag == f"{TEXT}h":
@@ -86,7 +92,8 @@ class _Reader:
                 self._table(child)
             else:  # sections, indexes, frames
                 self.blocks_of(child)
-            self._notes(child)
+            if child.tag in (f"{TEXT}p", f"{TEXT}h", f"{TEXT}list", f"{_TABLE}table"):
+                self._hanging(child)
         self._end_code()
 
     def _end_code(self) -> None:
@@ -116,11 +123,11 @@ class _Reader:
 
     def _table(self, table: Any) -> None:
         rows = []
-        for row in table.iter(f"{_TABLE}table-row"):
+        for row in _rows(table):
             cells = list[str]()
             for cell in row.iterchildren(f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
                 times = cell.get(f"{_TABLE}number-columns-repeated", "1")
-                text = " ".join(_text(p) for p in cell.iter(f"{TEXT}p", f"{TEXT}h"))
+                text = " ".join(_text(p) for p in _paragraphs(cell))
                 cells += [text] * self._repeats(times, len(text))
             while cells and not cells[-1].strip():
                 cells.pop()
@@ -133,11 +140,30 @@ class _Reader:
         self._left -= (allowed - 1) * (length + 1)
         return allowed
 
-    def _notes(self, parent: Any) -> None:
-        """Foot and end notes, below the block that points to them. Those of sections were taken on the way."""
-        if parent.tag in (f"{TEXT}p", f"{TEXT}h", f"{TEXT}list", f"{_TABLE}table"):
-            for body in parent.iter(f"{TEXT}note-body"):
-                self.blocks_of(body)
+    def _hanging(self, parent: Any) -> None:
+        """Foot and end notes and text boxes, below the block that they hang on."""
+        for child in parent:
+            if child.tag in (f"{TEXT}note-body", f"{_DRAW}text-box"):
+                self.blocks_of(child)
+            elif isinstance(child.tag, str) and child.tag not in _SKIPPED - {f"{TEXT}note"}:
+                self._hanging(child)
+
+
+def _rows(table: Any) -> Iterator[Any]:
+    """Its own, not those of tables in its cells."""
+    for child in table:
+        if child.tag == f"{_TABLE}table-row":
+            yield child
+        elif child.tag in _ROWS:
+            yield from _rows(child)
+
+
+def _paragraphs(cell: Any) -> Iterator[Any]:
+    for child in cell:
+        if child.tag in (f"{TEXT}p", f"{TEXT}h"):
+            yield child
+        elif isinstance(child.tag, str) and child.tag not in _BESIDE:
+            yield from _paragraphs(child)
 
 
 def _code_styles(root: Any) -> frozenset[str]:
@@ -200,7 +226,7 @@ def _text(node: Any) -> str:
             elif child.tag == f"{TEXT}s":
                 count = child.get(f"{TEXT}c", "1")
                 parts.append(" " * min(number(count, 1, _DIGITS), _SPACES))
-            elif isinstance(child.tag, str) and child.tag not in _SKIPPED:
+            elif isinstance(child.tag, str) and child.tag not in _BESIDE:
                 walk(child)
             say(child.tail)
 
