@@ -109,6 +109,31 @@ def test_a_formula_shows_what_it_came_to(tmp_path: Path) -> None:
     assert not any("formulas" in w for w in source.warnings)
 
 
+@pytest.mark.parametrize(
+    ("value", "form", "shown"),
+    [
+        (1234.5, "$#,##0.00", "$1,234.50"),
+        (-1234.5, '#,##0.00\\ "€"', "-1,234.50 €"),
+        (1234.5, "#,##0.00 [$€-407]", "1,234.50 €"),
+        (12, '_-* #,##0 "EUR"_-;-* #,##0 "EUR"_-', "12 EUR"),
+        (1067, "00000", "01067"),
+        (0.125, "0%", "13%"),
+        (0.125, "0.0 %", "12.5 %"),
+        (1234.5, "#,##0.00", "1234.5"),  # no more than how it is set: as it can be searched for
+        (datetime.timedelta(hours=36), "[h]:mm", "36:00"),
+        (5, "General", "5"),
+    ],
+)
+def test_numbers_are_told_as_the_cell_shows_them(tmp_path: Path, value: Any, form: str, shown: str) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["what", "value"])
+    book.active.append(["it", value])
+    book.active["B2"].number_format = form
+    assert f"| it | {shown} |" in load(put(tmp_path, "a.xlsx", saved(book))).text
+
+
 def test_a_formula_that_came_to_nothing_shows_nothing(tmp_path: Path) -> None:
     data = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(saved(workbook()))) as old, zipfile.ZipFile(data, "w") as new:
