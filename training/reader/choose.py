@@ -129,14 +129,17 @@ def confidence(rag, sets) -> None:
             right = q["answerable"] and any(a.casefold() in text.casefold() for a in q["answers"] for text in shown)
             rows.append((evidence.reader_features(e.signals), right, q["answerable"], number, 2 * n < len(questions)))
     x, right, there, of, first = (np.asarray(column) for column in zip(*rows, strict=True))
+    # Both kinds of questions without an answer count the same: which of them people ask more often nobody knows.
+    nowhere = np.bincount(of[~there])
+    weight = np.where(there, 1.0, (~there).sum() / len(nowhere) / nowhere[of])
     for name, columns in (("retrieval", slice(0, 1)), ("reader", slice(1, 4)), ("both", slice(0, 4))):
-        model = LogisticRegression(max_iter=5000).fit(x[first, columns], right[first])
+        model = LogisticRegression(max_iter=5000).fit(x[first, columns], right[first], sample_weight=weight[first])
         z = model.decision_function(x[:, columns])
         for number, kind in enumerate(("left out", "written to have none")):
             mine = ~first & (of == number)
             aurocs = [round(roc_auc_score(y[mine], z[mine]), 3) for y in (right, there)]
             print(f"{name}, {kind}, {mine.sum()} of the other half: AUROC right {aurocs[0]}, answerable {aurocs[1]}")
-    model = LogisticRegression(max_iter=5000).fit(x, right)
+    model = LogisticRegression(max_iter=5000).fit(x, right, sample_weight=weight)
     print("READER_WEIGHTS =", tuple(model.coef_[0].round(3).tolist()))
     print("READER_BIAS =", round(float(model.intercept_[0]), 3), "right", right.mean().round(3))
     p = model.predict_proba(x)[:, 1]
