@@ -146,13 +146,15 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _labels(text: str) -> set[int]:
-    """Where lines of `name: value` begin that stand below another such line."""
-    starts, before = set[int](), -1
+    """Where lines of `name: value` begin that stand below another such line, and a rule below them."""
+    starts, below = set[int](), -1
     for label in _LABEL.finditer(text):
         line = text.rfind("\n", 0, label.start()) + 1  # of white space in front of it, too
-        if before >= 0 and text.find("\n", before) == line - 1:
+        if line == below:
             starts.add(line)
-        before = label.end()
+        below = text.find("\n", label.end()) + 1
+        if below and text.startswith("---", below):
+            starts.add(below)
     return starts
 
 

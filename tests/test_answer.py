@@ -381,3 +381,12 @@ def test_what_is_asked_for(question: str, yes: str, no: str) -> None:
     assert wanted is not None
     assert wanted.search(yes)
     assert not wanted.search(no)
+
+
+def test_lines_of_name_and_value_answer_each_for_itself(make_real_rag: Callable[..., Rag], docs: Path) -> None:
+    docs.mkdir(exist_ok=True)
+    text = "---\nservice: billing\nowner: Lena\n---\n\n# Billing\n\nIt sends the bills.\n"
+    (docs / "billing.md").write_text(text, encoding="utf-8")
+    answer = make_real_rag({}).ask("Who is the owner?")
+    first = answer.citations[0]
+    assert (first.quote, first.location.line) == ("owner: Lena", 3)

@@ -275,7 +275,10 @@ def test_locations_are_the_sources_own() -> None:
         ),
         ("He said: go.\nAnd so\nthey did: they went", ["He said: go.", "And so\nthey did: they went"]),
         ("At 10:30 we\ndo this. It: that", ["At 10:30 we\ndo this.", "It: that"]),
-        ("---\ntitle: A plan\nauthor: Ann\n---\nIt is so.", ["---", "title: A plan", "author: Ann\n---", "It is so."]),
+        (
+            "---\ntitle: A plan\nauthor: Ann\n---\nIt is so.",
+            ["---", "title: A plan", "author: Ann", "---", "It is so."],
+        ),
         ("", []),
         (" \n ", []),
     ],

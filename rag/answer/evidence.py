@@ -190,6 +190,9 @@ _RUN_IN_HEAD = re.compile(  # "**What it measures.** The cosine of …"
     r"(\*\*|__)(?:what|why|how|when|where|who|which)\b[^*_]*\1", re.IGNORECASE
 )
 _RULE = re.compile(r"[|\s:=_-]+")
+_NAMED = re.compile(
+    r"\**\w[\w()/-]*(?: [\w()/-]+){0,3}:\**\s+[\w\"']"
+)  # `owner: Lena` says something, as short as it is
 
 
 def _is_crumb(text: str, span: Span) -> bool:
@@ -199,6 +202,8 @@ def _is_crumb(text: str, span: Span) -> bool:
     rest_of_line = text[span.end : (text + "\n").index("\n", span.end)]
     if text[line_start : span.start].lstrip().startswith("#") or piece.endswith((":", "\uff1a")):
         return True
+    if _NAMED.match(piece):
+        return False
     if sum(c.isalnum() for c in piece) < 2 or (piece.isupper() and len(piece) < 80):
         return True
     if _RUN_IN_HEAD.fullmatch(text[max(0, span.start - 2) : span.end + 2].strip()):
