@@ -5,6 +5,7 @@
 
     decode.py     bytes -> clean text: encodings, BOM, line ends, controls, surrogates, mislabelled files
     blocks.py     headings, paragraphs, tables, code -> Markdown text and its map of headings
+    numerals.py   numbers as they stand in front of sections and items: iv, (b)
     container.py  zip containers and XML, with caps: docx, pptx, xlsx
     text.py       .txt and its like, source code
     markdown.py   .md            html.py   .html, main text only
@@ -13,7 +14,8 @@
     subtitles.py  .srt, .vtt: with the time of each line
     media.py      pictures and recordings, decoded; inside.py: the pictures in PDF and Word documents
     json.py       .json, .jsonl  xml.py    .xml            notebook.py .ipynb
-    eml.py        .eml           epub.py   .epub           odt.py, rtf.py
+    eml.py        .eml           epub.py   .epub           rtf.py    .rtf
+    odt.py        .odt, with odt_numbers.py
     worker.py     LoaderPool: files are parsed in processes, with limits on time and memory
     child.py      what runs in such a process
 
