@@ -183,7 +183,7 @@ def test_an_index_that_was_never_made(tmp_path: Path) -> None:
     with open_rag(write(tmp_path / "docs"), tmp_path / "index") as empty:
         message = call(empty.as_tool("ask"), question="copper")
     assert message.status == "error"
-    assert "run `rag sync` first" in message.text
+    assert "run `rag sync` for it first" in message.text
 
 
 def test_a_bug_is_not_hidden_as_an_answer(rag: Rag, monkeypatch: pytest.MonkeyPatch) -> None:
