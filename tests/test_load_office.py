@@ -108,6 +108,18 @@ def test_a_formula_shows_what_it_came_to(tmp_path: Path) -> None:
     assert not any("formulas" in w for w in source.warnings)
 
 
+def test_a_formula_that_came_to_an_empty_text_shows_nothing(tmp_path: Path) -> None:
+    cell, empty = b'<c r="D5"><f>B4*2</f><v', b'<c r="D5" t="str"><f>IF(B4,"",1)</f><v'
+    data = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(workbook()))) as old, zipfile.ZipFile(data, "w") as new:
+        for name in old.namelist():
+            assert cell in old.read(name) or not name.endswith("sheet1.xml")
+            new.writestr(name, old.read(name).replace(cell, empty))
+    source = load(put(tmp_path, "a.xlsx", data.getvalue()))
+    assert "| Nut | 3 | 2024-03-01 13:05:00 |  |" in source.text
+    assert not any("formulas" in w for w in source.warnings)
+
+
 def test_a_workbook_without_words_is_empty(tmp_path: Path) -> None:
     import openpyxl
 
