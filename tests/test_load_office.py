@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import csv
 import datetime
 import io
@@ -225,6 +226,77 @@ def test_a_text_that_has_the_titles_number_is_no_title(tmp_path: Path) -> None:
     title._element.addprevious(text._element)
     source = load(put(tmp_path, "a.pptx", saved(presentation)))
     assert source.text == "# Pumps\n\nThey lift water."
+
+
+def test_each_of_two_columns_is_read_with_its_head(tmp_path: Path) -> None:
+    import pptx
+    from pptx.util import Inches
+
+    presentation = pptx.Presentation()
+    layout = presentation.slide_layouts[4]
+    slide = presentation.slides.add_slide(layout)
+    for placeholder, words in zip(
+        slide.placeholders, ("Boats", "Pros", "Fast.\nDry.", "Cons", "Dear.\nLoud."), strict=True
+    ):
+        placeholder.text = words
+    for at, words in ((0, "Above all"), (7, "Below all")):
+        slide.shapes.add_textbox(0, Inches(at), 9, 9).text_frame.text = words
+    slide.shapes._spTree.insert(2, slide.shapes[-1]._element)
+    for placeholder in layout.placeholders:  # date, footer and number: as PowerPoint copies them onto the slide
+        if placeholder.placeholder_format.idx >= 10:
+            copied = copy.deepcopy(placeholder._element)
+            slide.shapes._spTree.append(copied)
+            slide.shapes[-1].text_frame.text = "on the edge"
+    source = load(put(tmp_path, "a.pptx", saved(presentation)))
+    assert source.text == ("# Boats\n\nAbove all\n\nPros\n\n- Fast.\n- Dry.\n\nCons\n\n- Dear.\n- Loud.\n\nBelow all")
+
+
+def test_slides_have_the_numbers_that_are_shown(tmp_path: Path) -> None:
+    import pptx
+    from pptx.oxml import parse_xml
+
+    presentation = pptx.Presentation()
+    frame = presentation.slides.add_slide(presentation.slide_layouts[6]).shapes.add_textbox(0, 0, 9, 9).text_frame
+    space = 'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
+    for level, kind in enumerate(
+        ("romanUcPeriod", "alphaLcParenR", "arabicParenBoth", "arabicPlain", "circleNumDbPlain")
+    ):
+        for words in ("one", "two"):
+            paragraph = frame.add_paragraph()
+            paragraph.text, paragraph.level = words, level
+            paragraph._p.get_or_add_pPr().append(parse_xml(f'<a:buAutoNum {space} type="{kind}"/>'))
+    lines = [line.strip() for line in load(put(tmp_path, "a.pptx", saved(presentation))).text.split("\n")]
+    assert lines == ["- I. one", "- II. two", "- a) one", "- b) two", "- (1) one", "- (2) two", "- 1 one", "- 2 two",
+                     "1. one", "2. two"]  # fmt: skip
+
+
+def test_all_plots_of_a_chart_are_read(tmp_path: Path) -> None:
+    """Bars and a line over the same months, and a plot with months of its own."""
+    import pptx
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE as KIND
+
+    def chart(kind: Any, months: list[str], name: str, values: tuple[float, ...]) -> Any:
+        data = CategoryChartData()
+        data.categories = months
+        data.add_series(name, values)
+        return slide.shapes.add_chart(kind, 0, 0, 9, 9, data)
+
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    bars = chart(KIND.COLUMN_CLUSTERED, ["May", "June"], "Rain", (1, 2))
+    others = (
+        chart(KIND.LINE, ["May", "June"], "Sun", (3, 4)),
+        chart(KIND.AREA, ["July"], "Wind", (5,)),
+    )
+    for other in others:
+        bars.chart.plots[0]._element.getparent().insert(2, other.chart.plots[0]._element)
+        other._element.getparent().remove(other._element)
+    source = load(put(tmp_path, "a.pptx", saved(presentation)))
+    assert sorted(source.text.split("\n\n")) == [
+        "|  | Rain | Sun |\n| --- | --- | --- |\n| May | 1 | 3 |\n| June | 2 | 4 |",
+        "|  | Wind |\n| --- | --- |\n| July | 5 |",
+    ]
 
 
 def test_too_many_slides_are_cut_and_said(tmp_path: Path) -> None:
