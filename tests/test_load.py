@@ -710,6 +710,142 @@ def test_docx_tracked_changes_and_content_controls(tmp_path: Path) -> None:
     assert source.text == "We pay twenty\teuros.\n\n## In a control\n\nframed"
 
 
+def said(*texts: str, own: str = "") -> str:
+    return f"<w:p>{own}{''.join(f'<w:r><w:t>{text}</w:t></w:r>' for text in texts)}</w:p>"
+
+
+def test_docx_tables_keep_their_columns_under_merged_cells(tmp_path: Path) -> None:
+    def cell(words: str, properties: str = "") -> str:
+        return f"<w:tc><w:tcPr>{properties}</w:tcPr>{words}</w:tc>"
+
+    wide, down, on = '<w:gridSpan w:val="2"/>', '<w:vMerge w:val="restart"/>', "<w:vMerge/>"
+    item = '<w:pPr><w:pStyle w:val="ListNumber"/></w:pPr>'
+    box = f"<w:txbxContent>{said('boxed')}</w:txbxContent>"
+    spaces = (
+        'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" '
+        'xmlns:v="urn:schemas-microsoft-com:vml" xmlns:a="urn:a"'
+    )
+    drawn = (
+        f"<w:p><w:r><w:t>drawn</w:t><mc:AlternateContent {spaces}><mc:Choice><a:x>{box}</a:x></mc:Choice>"
+        f"<mc:Fallback><w:pict><v:textbox>{box}</v:textbox></w:pict></mc:Fallback></mc:AlternateContent></w:r></w:p>"
+    )
+    inner = f"<w:tbl><w:tr><w:tc>{said('in')}</w:tc><w:tc>{said('ner')}</w:tc></w:tr></w:tbl>"
+    rows = (
+        cell(said("Pump"), down) + cell(said("Flow"), wide),
+        cell("<w:p/>", on) + cell(said("low")) + cell(said("high")),
+        cell(said("Small"), wide) + cell(said("open", own=item) + said("look", own=item)),
+        cell(drawn) + cell(inner + "<w:p/>") + cell(said("x")),
+    )
+    table = "".join(f"<w:tr>{row}</w:tr>" for row in rows)
+    late = "<w:tr><w:trPr><w:gridBefore w:val='2'/></w:trPr>" + cell(said("late")) + "</w:tr>"
+    source = load(docx_with_body(tmp_path / "a.docx", f"<w:tbl>{table}{late}</w:tbl>{said('close', own=item)}"))
+    assert source.text == (
+        "| Pump | Flow | Flow |\n| --- | --- | --- |\n| Pump | low | high |\n| Small | Small | 1. open 2. look |\n"
+        "| drawn boxed | in ner | x |\n|  |  | late |\n\n3. close"
+    )
+
+
+def test_docx_merged_cells_are_not_repeated_without_end(tmp_path: Path) -> None:
+    cells = f'<w:tc><w:tcPr><w:gridSpan w:val="63"/></w:tcPr>{said("long " * 10_000)}</w:tc><w:tc><w:p/></w:tc>'
+    source = load(docx_with_body(tmp_path / "a.docx", f"<w:tbl><w:tr>{cells}</w:tr></w:tbl>"))
+    assert source.text.count("long") == 10_000
+
+
+def test_docx_notes_of_cells_stand_below_their_table(tmp_path: Path) -> None:
+    import docx
+    from docx.opc.packuri import PackURI
+    from docx.opc.part import Part
+
+    document = docx.Document()
+    table = document.add_table(1, 2)
+    table.cell(0, 0).text, table.cell(0, 1).text = "Price", "Tax"
+    reference = docx.oxml.parse_xml(f'<w:r {W}><w:footnoteReference w:id="2"/></w:r>')
+    table.cell(0, 0).paragraphs[0]._p.append(reference)
+    notes = f'<w:footnotes {W}><w:footnote w:id="2">{said("Without", " tax.")}{said("Yet.")}</w:footnote></w:footnotes>'
+    part = Part(PackURI("/word/footnotes.xml"), "application/xml", notes.encode(), document.part.package)
+    document.part.relate_to(part, "http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes")
+    document.save(str(tmp_path / "a.docx"))
+    assert load(tmp_path / "a.docx").text == "| Price | Tax |\n| --- | --- |\n\n[Note: Without tax. Yet.]"
+
+
+def test_docx_text_boxes_stand_after_their_paragraph(tmp_path: Path) -> None:
+    box = f"<w:r><w:pict><w:txbxContent>{said('Beware')}{said('of the dog')}</w:txbxContent></w:pict></w:r>"
+    head = said("Pumps", own='<w:pPr><w:outlineLvl w:val="0"/></w:pPr>').replace("</w:p>", f"{box}</w:p>")
+    text = f"<w:p><w:r><w:t>They </w:t></w:r>{box}<w:r><w:t>lift.</w:t></w:r></w:p>"
+    source = load(docx_with_body(tmp_path / "a.docx", head + text))
+    assert source.text == "# Pumps\n\nBeware\n\nof the dog\n\nThey lift.\n\nBeware\n\nof the dog"
+    assert [heading.title for heading in source.headings] == ["Pumps"]
+
+
+def m(name: str, *inside: str) -> str:
+    return f"<m:{name}>{''.join(inside)}</m:{name}>"
+
+
+def mt(words: str) -> str:
+    return m("r", m("t", words))
+
+
+@pytest.mark.parametrize(
+    ("inside", "text"),
+    [
+        (mt("E = m") + m("sSup", m("e", mt("c")), m("sup", mt("2"))), "E = mc^2"),
+        (m("f", m("num", mt("a+b")), m("den", mt("2"))), "(a+b)/2"),
+        (m("sSup", m("e", m("d", m("e", mt("x+1")))), m("sup", mt("-3"))), "(x+1)^(-3)"),
+        (m("rad", m("radPr"), m("deg"), m("e", mt("x"))) + mt(", ") + m("sSub", m("e", mt("v")), m("sub", mt("0"))),
+         "√x, v_0"),
+        (m("rad", m("deg", mt("3")), m("e", mt("x y"))) + m("func", m("fName", mt("sin")), m("e", mt("2x"))),
+         "3√(x y)sin 2x"),
+        (m("nary", m("naryPr", '<m:chr m:val="∑"/>'), m("sub", mt("i=1")), m("sup", mt("n")), m("e", mt("i+1"))),
+         "∑_(i=1)^n i+1"),
+        (m("d", m("dPr", '<m:begChr m:val="["/><m:endChr m:val="]"/><m:sepChr m:val=";"/>'), m("e", mt("a")),
+           m("e", mt("b"))), "[a;b]"),
+    ],
+)  # fmt: skip
+def test_docx_equations_are_read(tmp_path: Path, inside: str, text: str) -> None:
+    space = 'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+    body = f"<w:p><w:r><w:t>So: </w:t></w:r><m:oMathPara {space}>{m('oMath', inside)}</m:oMathPara></w:p>"
+    assert load(docx_with_body(tmp_path / "a.docx", body.replace("m:val=", f"{space} m:val="))).text == f"So: {text}"
+
+
+@pytest.mark.parametrize(
+    ("font", "char", "shown"),
+    [
+        ("Symbol", "F06D", "µ"), ("Symbol", "F0B0", "°"), ("Symbol", "F0B1", "±"), ("symbol", "57", "Ω"),
+        ("Symbol", "F061", "α"), ("Symbol", "F07A", "ζ"), ("Symbol", "F0A3", "≤"), ("Symbol", "F0B3", "≥"),
+        ("Symbol", "F0B9", "≠"), ("Symbol", "F0AE", "→"), ("Symbol", "F035", "5"), ("Symbol", "F0D6", "√"),
+        ("Symbol", "F0DE", "⇒"), ("Wingdings", "F0FC", "✓"), ("MS Gothic", "2612", "☒"), ("Webdings", "F061", ""),
+        ("MS Gothic", "D800", ""), ("Symbol", "nonsense", ""),
+    ],
+)  # fmt: skip
+def test_docx_signs_of_fonts_are_read(tmp_path: Path, font: str, char: str, shown: str) -> None:
+    body = f'<w:p><w:r><w:t>5 </w:t><w:sym w:font="{font}" w:char="{char}"/><w:t>m</w:t></w:r></w:p>'
+    assert load(docx_with_body(tmp_path / "a.docx", body)).text == f"5 {shown}m"
+
+
+def test_docx_numbers_count_blank_paragraphs_and_go_legal(tmp_path: Path) -> None:
+    import docx
+    from docx.oxml.parser import parse_xml
+
+    document = docx.Document()
+    numbering = document.part.numbering_part.element
+    levels = (("upperRoman", "%1.", ""), ("decimal", "%1.%2", "<w:isLgl/>"), ("lowerLetter", "%1.%3", ""))
+    shapes = "".join(
+        f'<w:lvl w:ilvl="{at}"><w:start w:val="1"/><w:numFmt w:val="{form}"/>{more}<w:lvlText w:val="{text}"/></w:lvl>'
+        for at, (form, text, more) in enumerate(levels)
+    )
+    numbering.insert(0, parse_xml(f'<w:abstractNum {W} w:abstractNumId="800">{shapes}</w:abstractNum>'))
+    numbering.append(parse_xml(f'<w:num {W} w:numId="900"><w:abstractNumId w:val="800"/></w:num>'))
+    for depth, words, gone in ((0, "Open", ""), (0, "", ""), (0, "", "<w:rPr><w:del/></w:rPr>"), (0, "Close", ""),
+                               (1, "slowly", ""), (2, "fully", "")):  # fmt: skip
+        own = f'<w:numPr {W}><w:ilvl w:val="{depth}"/><w:numId w:val="900"/></w:numPr>'
+        properties = document.add_paragraph(words)._p.get_or_add_pPr()
+        properties.append(parse_xml(own))
+        if gone:
+            properties.append(parse_xml(gone.replace("<w:rPr>", f"<w:rPr {W}>")))
+    document.save(str(tmp_path / "a.docx"))
+    assert load(tmp_path / "a.docx").text == "- I. Open\n- III. Close\n  - 3.1 slowly\n    - III.a fully"
+
+
 def test_docx_entities_are_not_resolved(tmp_path: Path) -> None:
     secret = put(tmp_path, "secret", "sesame")
     body = "<w:p><w:r><w:t>open &e; now</w:t></w:r></w:p>"

@@ -109,36 +109,13 @@ def test_a_formula_shows_what_it_came_to(tmp_path: Path) -> None:
     assert not any("formulas" in w for w in source.warnings)
 
 
-@pytest.mark.parametrize(
-    ("value", "form", "shown"),
-    [
-        (1234.5, "$#,##0.00", "$1,234.50"),
-        (-1234.5, '#,##0.00\\ "€"', "-1,234.50 €"),
-        (1234.5, "#,##0.00 [$€-407]", "1,234.50 €"),
-        (12, '_-* #,##0 "EUR"_-;-* #,##0 "EUR"_-', "12 EUR"),
-        (1067, "00000", "01067"),
-        (0.125, "0%", "13%"),
-        (0.125, "0.0 %", "12.5 %"),
-        (1234.5, "#,##0.00", "1234.5"),  # no more than how it is set: as it can be searched for
-        (datetime.timedelta(hours=36), "[h]:mm", "36:00"),
-        (5, "General", "5"),
-    ],
-)
-def test_numbers_are_told_as_the_cell_shows_them(tmp_path: Path, value: Any, form: str, shown: str) -> None:
-    import openpyxl
-
-    book = openpyxl.Workbook()
-    book.active.append(["what", "value"])
-    book.active.append(["it", value])
-    book.active["B2"].number_format = form
-    assert f"| it | {shown} |" in load(put(tmp_path, "a.xlsx", saved(book))).text
-
-
-def test_a_formula_that_came_to_nothing_shows_nothing(tmp_path: Path) -> None:
+def test_a_formula_that_came_to_an_empty_text_shows_nothing(tmp_path: Path) -> None:
+    cell, empty = b'<c r="D5"><f>B4*2</f><v', b'<c r="D5" t="str"><f>IF(B4,"",1)</f><v'
     data = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(saved(workbook()))) as old, zipfile.ZipFile(data, "w") as new:
         for name in old.namelist():
-            new.writestr(name, old.read(name).replace(b"><f>B4*2</f>", b' t="str"><f>B4*2</f>'))
+            assert cell in old.read(name) or not name.endswith("sheet1.xml")
+            new.writestr(name, old.read(name).replace(cell, empty))
     source = load(put(tmp_path, "a.xlsx", data.getvalue()))
     assert "| Nut | 3 | 2024-03-01 13:05:00 |  |" in source.text
     assert not any("formulas" in w for w in source.warnings)
@@ -281,6 +258,77 @@ def test_a_text_that_has_the_titles_number_is_no_title(tmp_path: Path) -> None:
     title._element.addprevious(text._element)
     source = load(put(tmp_path, "a.pptx", saved(presentation)))
     assert source.text == "# Pumps\n\nThey lift water."
+
+
+def test_each_of_two_columns_is_read_with_its_head(tmp_path: Path) -> None:
+    import pptx
+    from pptx.util import Inches
+
+    presentation = pptx.Presentation()
+    layout = presentation.slide_layouts[4]
+    slide = presentation.slides.add_slide(layout)
+    for placeholder, words in zip(
+        slide.placeholders, ("Boats", "Pros", "Fast.\nDry.", "Cons", "Dear.\nLoud."), strict=True
+    ):
+        placeholder.text = words
+    for at, words in ((0, "Above all"), (7, "Below all")):
+        slide.shapes.add_textbox(0, Inches(at), 9, 9).text_frame.text = words
+    slide.shapes._spTree.insert(2, slide.shapes[-1]._element)
+    for placeholder in layout.placeholders:  # date, footer and number: as PowerPoint copies them onto the slide
+        if placeholder.placeholder_format.idx >= 10:
+            copied = copy.deepcopy(placeholder._element)
+            slide.shapes._spTree.append(copied)
+            slide.shapes[-1].text_frame.text = "on the edge"
+    source = load(put(tmp_path, "a.pptx", saved(presentation)))
+    assert source.text == ("# Boats\n\nAbove all\n\nPros\n\n- Fast.\n- Dry.\n\nCons\n\n- Dear.\n- Loud.\n\nBelow all")
+
+
+def test_slides_have_the_numbers_that_are_shown(tmp_path: Path) -> None:
+    import pptx
+    from pptx.oxml import parse_xml
+
+    presentation = pptx.Presentation()
+    frame = presentation.slides.add_slide(presentation.slide_layouts[6]).shapes.add_textbox(0, 0, 9, 9).text_frame
+    space = 'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
+    for level, kind in enumerate(
+        ("romanUcPeriod", "alphaLcParenR", "arabicParenBoth", "arabicPlain", "circleNumDbPlain")
+    ):
+        for words in ("one", "two"):
+            paragraph = frame.add_paragraph()
+            paragraph.text, paragraph.level = words, level
+            paragraph._p.get_or_add_pPr().append(parse_xml(f'<a:buAutoNum {space} type="{kind}"/>'))
+    lines = [line.strip() for line in load(put(tmp_path, "a.pptx", saved(presentation))).text.split("\n")]
+    assert lines == ["- I. one", "- II. two", "- a) one", "- b) two", "- (1) one", "- (2) two", "- 1 one", "- 2 two",
+                     "1. one", "2. two"]  # fmt: skip
+
+
+def test_all_plots_of_a_chart_are_read(tmp_path: Path) -> None:
+    """Bars and a line over the same months, and a plot with months of its own."""
+    import pptx
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE as KIND
+
+    def chart(kind: Any, months: list[str], name: str, values: tuple[float, ...]) -> Any:
+        data = CategoryChartData()
+        data.categories = months
+        data.add_series(name, values)
+        return slide.shapes.add_chart(kind, 0, 0, 9, 9, data)
+
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    bars = chart(KIND.COLUMN_CLUSTERED, ["May", "June"], "Rain", (1, 2))
+    others = (
+        chart(KIND.LINE, ["May", "June"], "Sun", (3, 4)),
+        chart(KIND.AREA, ["July"], "Wind", (5,)),
+    )
+    for other in others:
+        bars.chart.plots[0]._element.getparent().insert(2, other.chart.plots[0]._element)
+        other._element.getparent().remove(other._element)
+    source = load(put(tmp_path, "a.pptx", saved(presentation)))
+    assert sorted(source.text.split("\n\n")) == [
+        "|  | Rain | Sun |\n| --- | --- | --- |\n| May | 1 | 3 |\n| June | 2 | 4 |",
+        "|  | Wind |\n| --- | --- |\n| July | 5 |",
+    ]
 
 
 def test_too_many_slides_are_cut_and_said(tmp_path: Path) -> None:

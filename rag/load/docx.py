@@ -15,20 +15,31 @@ from rag.errors import DocumentError, brief
 from rag.load.blocks import Blocks, number, unshown
 from rag.load.container import open_container
 from rag.load.decode import clean
-from rag.load.docx_numbers import Numbers, level_of, related, value
+from rag.load.docx_numbers import Numbers, level_of, related, toggle, value
 from rag.load.docx_numbers import W as _W
 from rag.types import Source
 
 if TYPE_CHECKING:
     from rag.config import Load
 
+_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _TRANSPARENT = {f"{_W}{name}" for name in ("sdt", "sdtContent", "customXml", "ins", "moveTo", "smartTag")}
 _SKIPPED = {f"{_W}{name}" for name in ("pPr", "rPr", "del", "moveFrom", "sdtPr", "instrText", "delText", "softHyphen")}
 _SKIPPED.add("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback")  # the Choice beside it is read
-_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
-_MOST_SPANNED = 64  # columns of one cell
-_REPEATED = 200  # characters of a merged cell's words, which stand in each cell that it covers; longer ones once
+_BOX = f"{_W}txbxContent"
+_SKIPPED.add(_BOX)  # it stands beside its paragraph, and is read after it
+_REFERENCES = (f"{_W}footnoteReference", f"{_W}endnoteReference")
 _SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
+# What a font shows for the bytes of a `w:sym`; those of Symbol from 20 to 3F are ASCII's, but for a few.
+_SYMBOL = dict(enumerate("ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ", 0x41)) | dict(enumerate("αβχδεφγηιϕκλµνοπθρστυϖωξψζ", 0x61))
+_SYMBOL |= {code: chr(code) for code in (*range(0x20, 0x40), 0x5B, 0x5D, 0x5F, 0x7B, 0x7C, 0x7D)}
+_SYMBOL |= dict(zip((0x22, 0x24, 0x27, 0x2A, 0x2D, 0x7E), "∀∃∋∗−∼", strict=True))
+_SYMBOL |= dict(enumerate("€ϒ′≤⁄∞ƒ♣♦♥♠↔←↑→↓°±″≥×∝∂•÷≠≡≈…", 0xA0))
+_SYMBOL |= dict(enumerate("∅∩∪⊃⊇⊄⊂⊆∈∉∠∇®©™∏√⋅¬∧∨⇔⇐⇑⇒⇓", 0xC6)) | {0xE5: "∑", 0xF2: "∫"}
+_WINGDINGS = {0xA8: "☐", 0xE0: "→", 0xFB: "✗", 0xFC: "✓", 0xFD: "☒", 0xFE: "☑"}
+_FONTS = {"symbol": _SYMBOL, "wingdings": _WINGDINGS}
+_SAME_CHARS = 1_000_000  # of merged cells: characters repeated, in all
+_MOST_SPANNED = 63  # columns of a table, says Word
 _HEADING_STYLE = re.compile(r"heading (\d)", re.IGNORECASE)
 
 
@@ -65,6 +76,7 @@ class _Reader:
         self._notes = dict(_notes(document))
         self._numbers = Numbers(document)
         self._in_list = False
+        self._left = _SAME_CHARS
 
     def blocks_of(self, parent: Any) -> None:
         for child in parent:
@@ -78,7 +90,7 @@ class _Reader:
     def _paragraph(self, p: Any) -> None:
         text = _text(p).strip()
         level, style, listed, depth, numbering = self._shape(p)
-        mark = self._numbers.mark(numbering, depth)  # counted where only a picture stands, too
+        mark = self._mark(p, text, numbering, depth)
         if style == "title" and text:
             self.title = self.title or " ".join(text.split())
             level = level or 1
@@ -91,9 +103,18 @@ class _Reader:
         if text:
             self._in_list = listed and not level
         self._notes_of(p)
+        for box in _own(p, _BOX):
+            self.blocks_of(box)
 
-    def _notes_of(self, element: Any) -> None:
-        for reference in element.iter(f"{_W}footnoteReference", f"{_W}endnoteReference"):
+    def _mark(self, p: Any, text: str, numbering: str, depth: int) -> str:
+        """The number in front of a paragraph. One without text counts, unless it is a deleted one."""
+        if not numbering:
+            return ""
+        gone = not text and any(p.find(f"{_W}pPr/{_W}rPr/{_W}{name}") is not None for name in ("del", "moveFrom"))
+        return "" if gone else self._numbers.mark(numbering, depth)
+
+    def _notes_of(self, p: Any) -> None:
+        for reference in _own(p, *_REFERENCES):
             self.blocks.add(self._notes.get((reference.tag, reference.get(f"{_W}id")), ""))
 
     def _shape(self, p: Any) -> tuple[int | None, str, bool, int, str]:
@@ -131,7 +152,7 @@ class _Reader:
                 paragraph = self._vanishes(element.find(f"{_W}pPr/{_W}pStyle"))
                 continue
             own = element.find(f"{_W}rPr")
-            said = None if own is None else _toggle(own.find(f"{_W}vanish"))
+            said = None if own is None else toggle(own.find(f"{_W}vanish"))
             if said is None and own is not None:
                 said = self._vanishes(own.find(f"{_W}rStyle"))
             if paragraph if said is None else said:
@@ -144,7 +165,7 @@ class _Reader:
         for _ in range(12):
             if style is None:
                 break
-            if (said := _toggle(style.element.find(f"{_W}rPr/{_W}vanish"))) is not None:
+            if (said := toggle(style.element.find(f"{_W}rPr/{_W}vanish"))) is not None:
                 return said
             style = style.base_style
         return None
@@ -154,23 +175,44 @@ class _Reader:
         if len(rows) == 1 and len(rows[0]) == 1:  # a frame round ordinary text
             self.blocks_of(rows[0][0])
             return
-        above: dict[int, str] = {}  # by column: what a cell that was merged downwards holds
-        shown = []
-        for element, cells in zip(_children(table, f"{_W}tr"), rows, strict=True):
-            words = [""] * min(number(value(element.find(f"{_W}trPr"), "gridBefore"), 0), _MOST_SPANNED)
-            for cell in cells:
+        grid: list[list[str]] = []
+        read: list[Any] = []
+        above: dict[int, str] = {}  # by column: the words of the cell that goes on downwards
+        for row in _children(table, f"{_W}tr"):
+            words = [""] * _columns(row.find(f"{_W}trPr"), "gridBefore", 0)
+            for cell in _children(row, f"{_W}tc"):
                 properties, column = cell.find(f"{_W}tcPr"), len(words)
                 merged = None if properties is None else properties.find(f"{_W}vMerge")
-                goes_on = merged is not None and merged.get(f"{_W}val", "continue") == "continue"
-                text = above.get(column, "") if goes_on else self._cell(cell)
-                again = text if len(text) <= _REPEATED else ""
+                if merged is not None and merged.get(f"{_W}val") != "restart" and column in above:
+                    text = self._again(above[column], 1)[0]
+                else:
+                    paragraphs = list(_paragraphs(cell))
+                    text = " ".join(map(self._in_cell, paragraphs))
+                    read += paragraphs
+                spanned = max(1, _columns(properties, "gridSpan", 1))
+                words += [text, *self._again(text, spanned - 1)]
+                for at in range(column, len(words)):
+                    above.pop(at, None)
                 if merged is not None:
-                    above[column] = again
-                words += [text, *[again] * (min(number(value(properties, "gridSpan"), 1), _MOST_SPANNED) - 1)]
-            shown.append(words)
-        self.blocks.table(shown)
-        self._notes_of(table)
+                    above[column] = text
+            grid.append(words)
+        self.blocks.table(grid)
         self._in_list = False
+        for p in read:
+            self._notes_of(p)
+
+    def _in_cell(self, p: Any) -> str:
+        text = _text(p).strip()
+        _, _, _, depth, numbering = self._shape(p)
+        mark = self._mark(p, text, numbering, depth)
+        return f"{mark} {text}" if mark and text else text
+
+    def _again(self, text: str, times: int) -> list[str]:
+        """A merged cell's words for so many more cells; blank ones when a file makes too much of that."""
+        if (length := times * len(text)) > self._left:
+            return [""] * times
+        self._left -= length
+        return [text] * times
 
     def _cell(self, cell: Any) -> str:
         words = []
@@ -197,15 +239,39 @@ def _children(parent: Any, tag: str) -> Iterator[Any]:
             yield from _children(child, tag)
 
 
+def _columns(properties: Any, name: str, default: int) -> int:
+    return min(number(value(properties, name), default), _MOST_SPANNED)
+
+
+def _own(p: Any, *tags: str) -> Iterator[Any]:
+    """What of these kinds a paragraph shows itself: nothing that stands in its text boxes."""
+
+    def walk(element: Any) -> Iterator[Any]:
+        for child in element:
+            if child.tag in tags:
+                yield child
+            elif child.tag not in _SKIPPED:
+                yield from walk(child)
+
+    if next(p.iter(*tags), None) is not None:  # mostly there are none
+        yield from walk(p)
+
+
+def _paragraphs(parent: Any) -> Iterator[Any]:
+    """Those of a cell or a note, with its tables' and its text boxes'."""
+    for child in parent:
+        if child.tag == f"{_W}p":
+            yield child
+            for box in _own(child, _BOX):
+                yield from _paragraphs(box)
+        elif child.tag in _TRANSPARENT or child.tag in (f"{_W}tbl", f"{_W}tr", f"{_W}tc"):
+            yield from _paragraphs(child)
+
+
 def _numbering(properties: Any) -> tuple[str, int]:
     """Its id and the level, 0 the outermost. No id: nothing is said; "0" takes back what the style says."""
     found = None if properties is None else properties.find(f"{_W}numPr")
     return value(found, "numId"), level_of(value(found, "ilvl"))
-
-
-def _toggle(element: Any) -> bool | None:
-    """On where it stands, unless it says otherwise; None: it doesn't stand there."""
-    return None if element is None else element.get(f"{_W}val", "1") not in ("0", "false", "off")
 
 
 def _outline(properties: Any) -> int | None:
@@ -246,10 +312,10 @@ def _text(node: Any) -> str:
                 parts.append(_symbol(child))
             elif child.tag in _SIGNS:
                 parts.append(_SIGNS[child.tag])
-            elif child.tag == f"{_W}p":  # of a text box
-                parts.append("\n")
-                walk(child)
-                parts.append("\n")
+            elif child.tag == f"{_W}sym":
+                parts.append(_symbol(child))
+            elif child.tag in _FORMULAS:
+                parts.append(_formula(child))
             elif child.tag not in _SKIPPED:
                 walk(child)
 
@@ -257,11 +323,57 @@ def _text(node: Any) -> str:
     return "".join(parts)
 
 
+def _symbol(sym: Any) -> str:
+    """A character of a font for signs; of any other font it is Unicode, unless private to that font."""
+    char = sym.get(f"{_W}char", "")
+    code = int(char, 16) if re.fullmatch("[0-9A-Fa-f]{1,4}", char) else 0
+    if font := _FONTS.get(sym.get(f"{_W}font", "").lower()):
+        return font.get(code & 0xFF, "")
+    return chr(code) if code >= 0x20 and not 0xD800 <= code < 0xF900 else ""
+
+
+# Parts of an equation that stand above, below or round each other: what is written between and round them.
+_FORMULAS = {
+    f"{_M}f": ("num", "/", "den"),
+    f"{_M}sSup": ("e", "^", "sup"),
+    f"{_M}sSub": ("e", "_", "sub"),
+    f"{_M}sSubSup": ("e", "_", "sub", "^", "sup"),
+    f"{_M}nary": ("_", "sub", "^", "sup", " ", "e"),
+    f"{_M}rad": ("deg", "√", "e"),
+    f"{_M}func": ("fName", " ", "e"),
+    f"{_M}d": (),
+}
+
+
+def _formula(element: Any) -> str:
+    """One part of an equation in a line: a power must not read as a longer number, nor a fraction."""
+
+    def said(name: str, default: str) -> str:
+        found = element.find(f"{element.tag}Pr/{_M}{name}")
+        return default if found is None else str(found.get(f"{_M}val", ""))
+
+    if element.tag == f"{_M}d":
+        inside = said("sepChr", "|").join(_text(e).strip() for e in element.iterchildren(f"{_M}e"))
+        return f"{said('begChr', '(')}{inside}{said('endChr', ')')}"
+    line, sign = said("chr", "∫") if element.tag == f"{_M}nary" else "", ""
+    loose = element.tag in (f"{_M}nary", f"{_M}func", f"{_M}sSub", f"{_M}sSubSup")
+    for part in _FORMULAS[element.tag]:
+        if not part.isalpha():
+            sign += part
+            continue
+        found = element.find(f"{_M}{part}")
+        if text := "" if found is None else _text(found).strip():
+            single = re.fullmatch(r"[\w.,]+|\([^()]*\)", text) or (loose and sign in ("", " "))
+            line += sign + (text if single else f"({text})")
+        sign = ""
+    return line
+
+
 def _notes(document: Any) -> Iterator[tuple[tuple[str, str], str]]:
     """Footnotes and endnotes by the tag and id of the reference to them."""
     for kind, root in related(document, "footnotes", "endnotes"):
         name = kind.removesuffix("s")
         for note in root.iter(f"{_W}{name}"):
-            text = " ".join(_text(note).split())
+            text = " ".join(" ".join(map(_text, _paragraphs(note))).split())
             if text and note.get(f"{_W}type") is None:  # typed ones are the separator lines
                 yield (f"{_W}{name}Reference", note.get(f"{_W}id")), f"[Note: {text}]"

@@ -28,6 +28,11 @@ def value(parent: Any, name: str) -> str:
     return "" if found is None else found.get(f"{W}val", "")
 
 
+def toggle(element: Any) -> bool | None:
+    """On where it stands, unless it says otherwise; None: it doesn't stand there."""
+    return None if element is None else element.get(f"{W}val", "1") not in ("0", "false", "off")
+
+
 def related(document: Any, *kinds: str) -> Iterator[tuple[str, Any]]:
     """Parts that lie beside a document's own, as `footnotes` or `numbering`: the kind and the root of its XML."""
     from docx.oxml.parser import parse_xml
@@ -48,6 +53,7 @@ class _Level:
     form: str  # decimal, lowerLetter, bullet, none, ...
     text: str  # %1 stands for the number of the outermost level
     start: int
+    legal: bool  # the numbers of outer levels in digits, whatever form they have of their own
 
 
 class Numbers:
@@ -90,7 +96,8 @@ class Numbers:
         def shown(place: re.Match[str]) -> str:
             at = int(place[1]) - 1
             outer = levels.get(at, level)
-            return numeral(counts.get(at, outer.start), _FORMS.get(outer.form, "1"))
+            form = "1" if level.legal else _FORMS.get(outer.form, "1")
+            return numeral(counts.get(at, outer.start), form)
 
         return _PLACE.sub(shown, level.text)[:_MOST].strip()
 
@@ -100,5 +107,6 @@ def _start(text: str) -> int:
 
 
 def _level(element: Any) -> _Level:
-    start = value(element, "start")
-    return _Level(value(element, "numFmt") or "decimal", value(element, "lvlText"), _start(start) if start else 1)
+    start = _start(said) if (said := value(element, "start")) else 1
+    legal = toggle(element.find(f"{W}isLgl")) or False
+    return _Level(value(element, "numFmt") or "decimal", value(element, "lvlText"), start, legal)

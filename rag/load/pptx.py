@@ -5,8 +5,10 @@ Text in pictures and SmartArt isn't read. A hidden slide keeps its number and is
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from io import BytesIO
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError, brief
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     from rag.config import Load
 
 _NO_TITLE = {"powerpoint presentation", "presentation", "slide 1", ""}
+# How `buAutoNum` names the looks of numbers: `alphaLcParenR` is `a)`.
 _FORMS = {"alphaLc": "a", "alphaUc": "A", "romanLc": "i", "romanUc": "I"}
-_SIGNS = {"ParenBoth": ("(", ")"), "ParenR": ("", ")"), "Plain": ("", "")}
+_SIGNS = {"ParenBoth": ("(", ")"), "ParenR": ("", ")"), "arabicPlain": ("", "")}
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 
 
@@ -62,9 +65,9 @@ def _slide(slide: Any, blocks: Blocks) -> None:
     title = _title(slide)
     if title is not None:
         blocks.heading(1, title.text_frame.text.replace("\v", " "))
-    for shape in _in_order(slide.shapes):
-        if title is None or shape.shape_id != title.shape_id:
-            _shape(shape, blocks)
+    shown = (s for s in slide.shapes if not (title is not None and s.shape_id == title.shape_id) and not _repeated(s))
+    for shape in _in_order(shown):
+        _shape(shape, blocks)
     if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
         notes = slide.notes_slide.notes_text_frame.text.strip()
         if notes:
@@ -79,20 +82,28 @@ def _title(slide: Any) -> Any:
     return next((s for s in slide.placeholders if s.placeholder_format.type in titles and s.has_text_frame), None)
 
 
-def _in_order(shapes: Iterable[Any]) -> Iterator[Any]:
-    """From top to bottom, then left to right; members of a group together, where the group stands. Where all are a
-    layout's own, as the layout has them: two columns with a head each, say. Date, foot line and number are no text."""
+def _repeated(shape: Any) -> bool:
+    """The date, the number and what else stands on the edge of every slide."""
     from pptx.enum.shapes import PP_PLACEHOLDER as KIND
 
-    def place(shape: Any) -> tuple[int, int]:
-        return (shape.top or 0, shape.left or 0)
+    kinds = (KIND.DATE, KIND.FOOTER, KIND.SLIDE_NUMBER)
+    return bool(shape.is_placeholder and shape.placeholder_format.type in kinds)
 
-    held = list(shapes)
-    of_layout = [getattr(shape, "is_placeholder", False) for shape in held]
-    furniture = (KIND.DATE, KIND.FOOTER, KIND.SLIDE_NUMBER)
-    for shape in held if all(of_layout) else sorted(held, key=place):
-        if getattr(shape, "is_placeholder", False) and shape.placeholder_format.type in furniture:
-            continue
+
+def _in_order(shapes: Iterable[Any]) -> Iterator[Any]:
+    """From top to bottom, then left to right; members of a group together, where the group stands. Placeholders in the
+    order of the file: in two columns each head goes before its own list. Another shape comes as soon as it lies above
+    all those that are left."""
+
+    placed = list[tuple[tuple[int, int], Any]]()
+    least: tuple[int, int] | None = None  # of the placeholders from here to the end
+    for shape in reversed(list(shapes)):
+        at = (shape.top or 0, shape.left or 0)
+        if shape.is_placeholder:
+            at = least = min(at, least or at)
+        placed.append((at, shape))
+    placed.reverse()  # equal ones in the order of the file
+    for _, shape in sorted(placed, key=itemgetter(0)):
         members = getattr(shape, "shapes", None)
         if members is None:
             yield shape
@@ -128,6 +139,7 @@ def _mark(paragraph: Any, counts: dict[int, int]) -> str:
         return ""
     begin = number(found.get("startAt", "1"), 1)
     counts[paragraph.level] = counts.get(paragraph.level, begin - 1) + 1
+    kind = found.get("type", "")
     form = next((form for name, form in _FORMS.items() if kind.startswith(name)), "1")
     before, after = next((signs for name, signs in _SIGNS.items() if kind.endswith(name)), ("", "."))
     return f"{before}{numeral(counts[paragraph.level], form)}{after}"
@@ -149,18 +161,20 @@ def _table(table: Any) -> list[list[str]]:
 
 
 def _chart(chart: Any, blocks: Blocks) -> None:
-    """The figures behind it, as a table; a damaged chart costs nothing but itself."""
-    try:
+    """The figures behind it, as a table for all plots that share their categories; what is damaged costs nothing but
+    itself."""
+    tables: dict[tuple[str, ...], list[tuple[str, list[float | None]]]] = {}
+    with contextlib.suppress(Exception):
         if chart.has_title and chart.chart_title.has_text_frame:
             blocks.add(chart.chart_title.text_frame.text)
-        plots = list(chart.plots)  # columns and a line, say
-        categories = [str(category) for category in plots[0].categories]
-        series = [(str(each.name or ""), list(each.values)) for plot in plots for each in plot.series]
-    except Exception:
-        return
-    rows = [["", *(name for name, _ in series)]]
-    for index, category in enumerate(categories):
-        values = [each[index] if index < len(each) else None for _, each in series]
-        rows.append([category, *("" if v is None else format(v, ".15g") for v in values)])
-    if series and categories:
-        blocks.table(rows)
+        for plot in chart.plots:
+            with contextlib.suppress(Exception):
+                series = [(str(each.name or ""), list(each.values)) for each in plot.series]
+                tables.setdefault(tuple(str(category) for category in plot.categories), []).extend(series)
+    for categories, series in tables.items():
+        rows = [["", *(name for name, _ in series)]]
+        for index, category in enumerate(categories):
+            values = [each[index] if index < len(each) else None for _, each in series]
+            rows.append([category, *("" if v is None else format(v, ".15g") for v in values)])
+        if series and categories:
+            blocks.table(rows)
