@@ -662,43 +662,6 @@ def test_docx_shows_the_numbers_that_word_shows(tmp_path: Path) -> None:
     )
 
 
-def test_docx_tables_as_word_shows_them(tmp_path: Path) -> None:
-    import docx
-    from docx.oxml.parser import parse_xml
-
-    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
-    math = 'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
-    document = docx.Document()
-    table = document.add_table(4, 5)
-    for number, row in enumerate(
-        [["Region", "2023", "", "2024", ""], ["", "Sales", "Cost", "Sales", "Cost"], ["North", "10", "8", "12", "9"]]
-    ):
-        for column, words in enumerate(row):
-            table.cell(number, column).text = words
-    for first, last in (((0, 1), (0, 2)), ((0, 3), (0, 4)), ((0, 0), (1, 0)), ((2, 0), (3, 0))):
-        table.cell(*first).merge(table.cell(*last))
-    document.add_paragraph("The area is ")._p.append(
-        parse_xml(f"<m:oMath {math}><m:r><m:t>A=πr²</m:t></m:r></m:oMath>")
-    )
-    document.add_paragraph("Tolerance 5 ")._p.append(
-        parse_xml(f'<w:r {space}><w:sym w:font="Symbol" w:char="F06D"/><w:t>m</w:t></w:r>')
-    )
-    steps = document.add_table(2, 2)
-    for number in range(2):
-        steps.cell(number, 0).paragraphs[0].style = "List Number"
-        steps.cell(number, 0).paragraphs[0].text = f"step {number}"
-        steps.cell(number, 1).text = "ok"
-    document.add_paragraph("", style="List Number")
-    document.add_paragraph("after it", style="List Number")
-    document.save(str(tmp_path / "a.docx"))
-    assert load(tmp_path / "a.docx").text == (
-        "| Region | 2023 | 2023 | 2024 | 2024 |\n| --- | --- | --- | --- | --- |\n"
-        "| Region | Sales | Cost | Sales | Cost |\n"
-        "| North | 10 | 8 | 12 | 9 |\n| North |  |  |  |  |\n\nThe area is A=πr²\n\nTolerance 5 μm\n\n"
-        "| 1. step 0 | ok |\n| --- | --- |\n| 2. step 1 | ok |\n\n4. after it"
-    )
-
-
 def test_docx_tracked_changes_and_content_controls(tmp_path: Path) -> None:
     body = (
         "<w:p><w:r><w:t>We pay </w:t></w:r><w:del><w:r><w:delText>ten</w:delText></w:r></w:del>"

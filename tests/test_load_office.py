@@ -121,6 +121,31 @@ def test_a_formula_that_came_to_an_empty_text_shows_nothing(tmp_path: Path) -> N
     assert not any("formulas" in w for w in source.warnings)
 
 
+@pytest.mark.parametrize(
+    ("value", "form", "shown"),
+    [
+        (1234.5, "$#,##0.00", "$1,234.50"),
+        (-1234.5, '#,##0.00\\ "€"', "-1,234.50 €"),
+        (1234.5, "#,##0.00 [$€-407]", "1,234.50 €"),
+        (12, '_-* #,##0 "EUR"_-;-* #,##0 "EUR"_-', "12 EUR"),
+        (1067, "00000", "01067"),
+        (0.125, "0%", "13%"),
+        (0.125, "0.0 %", "12.5 %"),
+        (1234.5, "#,##0.00", "1234.5"),  # no more than how it is set: as it can be searched for
+        (datetime.timedelta(hours=36), "[h]:mm", "36:00"),
+        (5, "General", "5"),
+    ],
+)
+def test_numbers_are_told_as_the_cell_shows_them(tmp_path: Path, value: Any, form: str, shown: str) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["what", "value"])
+    book.active.append(["it", value])
+    book.active["B2"].number_format = form
+    assert f"| it | {shown} |" in load(put(tmp_path, "a.xlsx", saved(book))).text
+
+
 def test_a_workbook_without_words_is_empty(tmp_path: Path) -> None:
     import openpyxl
 
@@ -211,38 +236,6 @@ def test_slides_are_pages_in_reading_order(tmp_path: Path) -> None:
     assert [span.cut(source.text) for span in source.page_spans][2] == ""
     assert label(source.path, source.locate(source.text.index("North"))) == "talk.pptx, slide 2"
     assert (source.title, source.warnings) == ("The plan", ("slide 3 is hidden: left out",))
-
-
-def test_columns_of_a_layout_are_read_one_after_the_other(tmp_path: Path) -> None:
-    import pptx
-
-    presentation = pptx.Presentation()
-    slide = presentation.slides.add_slide(presentation.slide_layouts[4])
-    for place, words in zip(slide.placeholders, ["Options", "Pros", "cheap\nfast", "Cons", "loud\nhot"], strict=False):
-        place.text_frame.text = words
-    for place in presentation.slide_layouts[4].placeholders:
-        if "Date" in place.name or "Number" in place.name:  # as PowerPoint copies them onto a slide
-            slide.shapes._spTree.append(copy.deepcopy(place._element))
-    source = load(put(tmp_path, "a.pptx", saved(presentation)))
-    assert source.text == "# Options\n\nPros\n\n- cheap\n- fast\n\nCons\n\n- loud\n- hot"
-
-
-@pytest.mark.parametrize(
-    ("kind", "marks"),
-    [("arabicPeriod", ["1. a", "2. b"]), ("alphaLcParenR", ["- a) a", "- b) b"]), ("", ["1. a", "2. b"]),
-     ("romanUcPeriod", ["- I. a", "- II. b"]), ("alphaUcParenBoth", ["- (A) a", "- (B) b"])],
-)  # fmt: skip
-def test_numbers_of_a_slide_are_those_that_are_shown(tmp_path: Path, kind: str, marks: list[str]) -> None:
-    import pptx
-    from pptx.oxml.ns import qn
-
-    presentation = pptx.Presentation()
-    slide = presentation.slides.add_slide(presentation.slide_layouts[1])
-    slide.placeholders[1].text_frame.text = "a\nb"
-    for paragraph in slide.placeholders[1].text_frame.paragraphs:
-        number = paragraph._p.get_or_add_pPr().makeelement(qn("a:buAutoNum"), {"type": kind} if kind else {})
-        paragraph._p.get_or_add_pPr().append(number)
-    assert load(put(tmp_path, "a.pptx", saved(presentation))).text.split("\n") == marks
 
 
 def test_a_text_that_has_the_titles_number_is_no_title(tmp_path: Path) -> None:

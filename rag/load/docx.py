@@ -214,22 +214,6 @@ class _Reader:
         self._left -= length
         return [text] * times
 
-    def _cell(self, cell: Any) -> str:
-        words = []
-        for p in _paragraphs(cell):
-            _, _, _, depth, numbering = self._shape(p)
-            words.append(f"{self._numbers.mark(numbering, depth)} {_text(p)}".strip())
-        return " ".join(filter(None, words))
-
-
-def _paragraphs(cell: Any) -> Iterator[Any]:
-    """Its own and those of tables in it; a text box belongs to the paragraph that it hangs on."""
-    for child in cell:
-        if child.tag == f"{_W}p":
-            yield child
-        elif child.tag in (*_TRANSPARENT, f"{_W}tbl", f"{_W}tr", f"{_W}tc"):
-            yield from _paragraphs(child)
-
 
 def _children(parent: Any, tag: str) -> Iterator[Any]:
     for child in parent:
@@ -282,24 +266,6 @@ def _outline(properties: Any) -> int | None:
     return int(level) + 1 if int(level) < 9 else 0
 
 
-def _symbol(element: Any) -> str:
-    """A sign of the font Symbol, whose codes lie at F000 (Greek) or are characters already; of other such fonts none is
-    known."""
-    code = element.get(f"{_W}char", "")
-    if element.get(f"{_W}font") != "Symbol" or not re.fullmatch("[0-9A-Fa-f]{1,4}", code):
-        return ""
-    place = int(code, 16) & 0xFF
-    return _SYMBOLS.get(place, "")
-
-
-_SYMBOLS = {
-    **dict(zip(range(0x41, 0x5B), "ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ", strict=True)),
-    **dict(zip(range(0x61, 0x7B), "αβχδεφγηιϕκλμνοπθρστυϖωξψζ", strict=True)),
-    0xA3: "≤", 0xA5: "∞", 0xAE: "→", 0xB0: "°", 0xB1: "±", 0xB3: "≥", 0xB4: "×", 0xB9: "≠", 0xBB: "≈", 0xB7: "•",
-    0xD6: "√", 0xE5: "∑", 0xF2: "∫",
-}  # fmt: skip
-
-
 def _text(node: Any) -> str:
     """The text of a paragraph as shown: insertions taken, deletions and field codes not."""
     parts: list[str] = []
@@ -308,8 +274,6 @@ def _text(node: Any) -> str:
         for child in element:
             if child.tag in (f"{_W}t", f"{_M}t"):
                 parts.append(child.text or "")
-            elif child.tag == f"{_W}sym":
-                parts.append(_symbol(child))
             elif child.tag in _SIGNS:
                 parts.append(_SIGNS[child.tag])
             elif child.tag == f"{_W}sym":

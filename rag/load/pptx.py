@@ -132,7 +132,6 @@ def _shape(shape: Any, blocks: Blocks) -> None:
 def _mark(paragraph: Any, counts: dict[int, int]) -> str:
     """The number that is shown in front of it. `counts`, by level, go on while no shallower paragraph comes between."""
     found = paragraph._p.find(f"{_A}pPr/{_A}buAutoNum")
-    kind = "" if found is None else found.get("type", "")
     for deeper in [level for level in counts if level > paragraph.level - (found is None)]:
         del counts[deeper]
     if found is None:

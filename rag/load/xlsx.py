@@ -128,8 +128,8 @@ class _Sheet:
         row = []
         for column, cell in enumerate(cells, 1):
             text = _shown(cell)
-            stored = cell.data_type == "str"  # the result, though it be an empty text
-            if not text and not stored and written is not None and column <= len(written):
+            # A stored result that is an empty text ("str") is shown as that; of a formula without one nothing is known.
+            if not text and cell.data_type != "str" and written is not None and column <= len(written):
                 formula = written[column - 1].value
                 if isinstance(formula, str) and formula.startswith("="):
                     text = formula
