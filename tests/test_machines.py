@@ -422,7 +422,8 @@ class StoreMachine(RuleBasedStateMachine):
         if self.reader:
             self.reader.close()
             self.reader = None
-        shutil.rmtree(generation_folder(self.index, self.writer.catalog.generation) / part)
+        lost = generation_folder(self.index, self.writer.catalog.generation) / part
+        shutil.rmtree(lost, ignore_errors=not lost.exists())  # it may be lost already: only publishing makes it anew
         self.look()
 
     @precondition(lambda self: self.seen)
