@@ -307,10 +307,9 @@ class Rag(Parts):
         return draw_map(points, title, kind, color, clusters, asked)
 
     def _points(self, of: Of, space: str | None) -> Points:
-        from rag.explore.points import OF, catalog_points, check_choice
+        from rag.explore.points import catalog_points
         from rag.explore.spaces import space_points
 
-        check_choice("of", of, OF)
         if space is not None:
             return space_points(self.spaces.open(space))
         return catalog_points(self._any_reader.catalog, of)

@@ -32,7 +32,8 @@ _STRUCTURE = re.compile(
     r"|(?<=\|)\n"
     r"|(?:(?<=\n)|\A)[ \t]*(?:-{3,}|={3,}|\*{3,}|_{3,})[ \t]*\n"
 )
-_LABEL = re.compile(r"^[ \t]*(?:[-*+] )?\**\w[\w()/-]*(?: [\w()/-]+){0,3}:\**(?=\s)", re.MULTILINE)
+LABEL = r"\**\w[\w()/-]*(?: [\w()/-]+){0,3}:\**(?=\s)"  # `name:` of a line of `name: value`
+_LABELLED = re.compile(rf"^[ \t]*(?:[-*+] )?{LABEL}", re.MULTILINE)
 _HEADING = re.compile(r"^[ \t]{0,3}\#{1,6} [^\n]*\n", re.MULTILINE)
 _TERMINATOR = re.compile(r"[.!?…:;。！？｡．।॥؟۔܀։՜՞።፧၊။។៕᙮᠃᠉⳹⸮·]|\s\(?\d{1,3}\)\s")
 _MARKER = re.compile(r"[•‣⁃▪●*+-]?\s*\(?(?:(\d{1,3})|[A-Za-z])[.)]")
@@ -148,7 +149,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 def _labels(text: str) -> set[int]:
     """Where lines of `name: value` begin that stand below another such line, and a rule below them."""
     starts, below = set[int](), -1
-    for label in _LABEL.finditer(text):
+    for label in _LABELLED.finditer(text):
         line = text.rfind("\n", 0, label.start()) + 1  # of white space in front of it, too
         if line == below:
             starts.add(line)

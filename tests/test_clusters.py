@@ -177,6 +177,24 @@ def test_documents_and_chunks_of_a_folder(make_rag: Callable[..., Rag], docs: Pa
     assert len({m.id for c in chunks.clusters for m in c.members}) == rag.status()["chunks"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda rag: rag.cluster(of="pages"), "of is 'pages'"),
+        (lambda rag: rag.map(of="pages"), "of is 'pages'"),
+        (lambda rag: rag.cluster(kind="kmean"), "kind is 'kmean'"),
+        (lambda rag: rag.map(kind="tsn"), "kind is 'tsn'"),
+        (lambda rag: rag.cluster("four"), "k is 'four'"),
+        (lambda rag: rag.cluster(2.5), "k is 2.5"),
+    ],
+)
+def test_what_python_misspells_is_told(rag: Rag, docs: Path, wrong: Callable[[Rag], object], told: str) -> None:
+    write(docs, metals_txt=METAL)
+    rag.sync()
+    with pytest.raises(QueryError, match=told):
+        wrong(rag)
+
+
 def test_points_are_the_vectors_of_the_catalog(make_rag: Callable[..., Rag], docs: Path) -> None:
     fill(docs)
     write(docs, copy_txt=METAL + "Copper bar number 0 melts.\n")  # equal to metal0.txt: one document

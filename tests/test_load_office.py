@@ -133,6 +133,7 @@ def test_a_formula_that_came_to_an_empty_text_shows_nothing(tmp_path: Path) -> N
         (0.125, "0.0 %", "12.5 %"),
         (1234.5, "#,##0.00", "1234.5"),  # no more than how it is set: as it can be searched for
         (datetime.timedelta(hours=36), "[h]:mm", "36:00"),
+        (0.125, f"0.{'0' * 30}%", "12.500000000%"),
         (5, "General", "5"),
     ],
 )

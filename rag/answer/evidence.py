@@ -18,7 +18,7 @@ import numpy as np
 from rag.generate import extractive
 from rag.generate.extractive import Candidate, coverage
 from rag.retrieve import Retrieval
-from rag.sentences import sentence_spans
+from rag.sentences import LABEL, sentence_spans
 from rag.types import Passage, Reading, Span
 
 if TYPE_CHECKING:
@@ -190,9 +190,7 @@ _RUN_IN_HEAD = re.compile(  # "**What it measures.** The cosine of …"
     r"(\*\*|__)(?:what|why|how|when|where|who|which)\b[^*_]*\1", re.IGNORECASE
 )
 _RULE = re.compile(r"[|\s:=_-]+")
-_NAMED = re.compile(
-    r"\**\w[\w()/-]*(?: [\w()/-]+){0,3}:\**\s+[\w\"']"
-)  # `owner: Lena` says something, as short as it is
+_NAMED = re.compile(rf"{LABEL}\s+[\w\"']")  # `owner: Lena` says something, as short as it is
 
 
 def _is_crumb(text: str, span: Span) -> bool:

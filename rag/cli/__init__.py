@@ -385,7 +385,7 @@ def compact(session: Session, as_json: bool) -> None:
 def export(session: Session, file: Path, force: bool, as_json: bool) -> None:
     """Write the index, as last synced, to FILE: texts, places, vectors and what they were made with. FILE holds the
     documents' text, so only its owner may read it."""
-    session.keep_out(file, option="FILE")
+    session.keep_out(file, "FILE")
     show.show_archive(session.rag.export(file, force=force), as_json, session.quiet)
 
 

@@ -86,7 +86,7 @@ def map_(
         if file is not None and not file.parent.is_dir():
             raise ConfigError(f"no folder {file.parent}", "make it first")
     session.keep_out(out)
-    session.keep_out(png, option="--png")
+    session.keep_out(png, "--png")
     if space is None:
         session.prepare(None)
     color = color or ("folder" if space is None else "cluster")

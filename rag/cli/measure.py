@@ -63,10 +63,9 @@ def evaluate(
 
     if against and against.resolve() == out.resolve():
         raise ConfigError(f"--out and --against are the same file, {out}", "give the new report another name: --out")
-    for file in (out, html, markdown):
-        _check_target(file)
     for file, option in ((out, "--out"), (html, "--html"), (markdown, "--markdown")):
-        session.keep_out(file, option=option)
+        _check_target(file)
+        session.keep_out(file, option)
     if answers:  # where nobody can judge, it is said before a folder is synced
         _ = session.rag.judge
         if session.rag.entailment:

@@ -109,15 +109,14 @@ class Session:
         """When the folder was named, or nothing was ever synced, unless told otherwise."""
         return self.docs_named or not self._was_synced() if sync_first is None else sync_first
 
-    def keep_out(self, *files: Path | None, option: str = "--out") -> None:
+    def keep_out(self, file: Path | None, option: str = "--out") -> None:
         """What is made is never put among the documents: it would take a document's place, or become one. Raises
         ConfigError; call it before anything is made."""
         documents = self.rag.config.documents.path.expanduser().resolve()
-        for file in files:
-            if file is not None and file.expanduser().resolve().is_relative_to(documents):
-                raise ConfigError(
-                    f"{file} is inside the document folder, which is only read", f"name another place: {option}"
-                )
+        if file is not None and file.expanduser().resolve().is_relative_to(documents):
+            raise ConfigError(
+                f"{file} is inside the document folder, which is only read", f"name another place: {option}"
+            )
 
     def _was_synced(self) -> bool:
         try:

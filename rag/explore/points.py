@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 Of = Literal["documents", "chunks"]
-OF = get_args(Of)
 EXCERPT = 300  # characters
 ROOT = "(top)"  # the folder of files that lie in none
 
@@ -89,6 +88,7 @@ def excerpt(text: str) -> str:
 
 def catalog_points(catalog: Catalog, of: Of) -> Points:
     """The documents or chunks of the published index. No model runs. Raises QueryError when there are none."""
+    check_choice("of", of, get_args(Of))
     with catalog.snapshot() as generation:
         contents = catalog.contents_seen(catalog.chunk_counts(generation), generation)
         known = sorted(contents.values(), key=lambda c: c.paths)

@@ -26,7 +26,8 @@ _CODE = "Preformatted_20_Text"  # the style of lines that stand as they are type
 _DRAW = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
 _SVG = "{urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0}"
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
-_SKIPPED = {f"{TEXT}tracked-changes", f"{_OFFICE}annotation", f"{TEXT}note", f"{_OFFICE}forms"}
+_UNREAD = {f"{TEXT}tracked-changes", f"{_OFFICE}annotation", f"{_OFFICE}forms"}
+_SKIPPED = _UNREAD | {f"{TEXT}note"}  # where its number stands; its words come below
 # In a paragraph, what isn't of it: words for who can't see a picture, and boxes, which come after it.
 _BESIDE = _SKIPPED | {f"{_SVG}title", f"{_SVG}desc", f"{_DRAW}text-box"}
 _ROWS = {f"{_TABLE}{name}" for name in ("table-header-rows", "table-rows", "table-row-group")}
@@ -145,7 +146,7 @@ class _Reader:
         for child in parent:
             if child.tag in (f"{TEXT}note-body", f"{_DRAW}text-box"):
                 self.blocks_of(child)
-            elif isinstance(child.tag, str) and child.tag not in _SKIPPED - {f"{TEXT}note"}:
+            elif isinstance(child.tag, str) and child.tag not in _UNREAD:
                 self._hanging(child)
 
 
@@ -205,7 +206,7 @@ def _hidden(root: Any, styles: frozenset[str]) -> int:
         count += len("".join((node.text or "").split())) if unseen else 0
         for child in node:
             count += len("".join((child.tail or "").split())) if unseen else 0
-            if isinstance(child.tag, str) and child.tag not in _SKIPPED - {f"{TEXT}note"}:
+            if isinstance(child.tag, str) and child.tag not in _UNREAD:
                 waiting.append((child, unseen))
     return count
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PAUSE_S = 3.0
 AT_ONCE_S = 0.1  # between two cues that roll
+MOST_ROLLED = 10  # lines
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
 _MARK = re.compile(r"<[^<>\n]{0,200}>|\{\\[^{}\n]{0,200}\}")
@@ -49,7 +50,7 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         shown, speaker = _with_speakers(lines[(at or 0) + 1 :], speaker)
         new = shown
         if rolls and abs(start - last) < AT_ONCE_S:
-            new = shown[next((n for n in range(len(shown), 0, -1) if before[-n:] == shown[:n]), 0) :]
+            new = shown[next((n for n in range(min(len(shown), MOST_ROLLED), 0, -1) if before[-n:] == shown[:n]), 0) :]
         before = shown or before
         said = " ".join(new)
         last = end

@@ -196,7 +196,8 @@ def _formatted(plain: str, form: str) -> str:
 
 
 def _rounded(value: Decimal, places: int) -> Decimal:
-    return value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    """A format may ask for 30 places, and more than 28 digits in all are no number to Decimal."""
+    return value.quantize(Decimal(1).scaleb(-min(places, 9)), ROUND_HALF_UP)
 
 
 def _shown(cell: Any) -> str:

@@ -160,7 +160,8 @@ def main() -> None:
     held_out = {i for i in range(len(paragraphs)) if np.random.default_rng(i).random() < 0.3}
     texts = {f"{i:05d}.txt": t for i, t in enumerate(paragraphs) if i not in held_out}
     mine = [{**q, "answerable": q["paragraph"] not in held_out} for q in questions if q["paragraph"] >= first]
-    tenth = [q for q in read(config, ROOT.parent / "shared") if q.aside and q.context not in set(paragraphs)]
+    articles = set(paragraphs)
+    tenth = [q for q in read(config, ROOT.parent / "shared") if q.aside and q.context not in articles]
     texts |= {f"{name}.txt": text for name, text in enumerate(dict.fromkeys(q.context for q in tenth))}
     folder = folder_of("choose", texts)
     chosen = np.random.default_rng(0).choice(len(mine), min(args.questions, len(mine)), replace=False)

@@ -275,7 +275,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--from", dest="start", type=Path, help="weights of export.py to begin with, not the base's")
     parser.add_argument(
-        "--compile", action="store_true", help="a fifth quicker after a minute or two; needs a C++ compiler"
+        "--compile", action="store_true", help="a sixth less time, after a minute or two; needs a C++ compiler"
     )
     args = parser.parse_args()
     config = yaml.safe_load(args.config.read_text(encoding="utf-8"))
