@@ -500,6 +500,54 @@ def test_files_are_kept_by_keyboard_alone(own: tuple[Served, Rag, Path], visit: 
     expect(page.get_by_role("button", name="Files")).to_be_focused()
 
 
+def test_a_list_drawn_anew_behind_a_question_gives_the_focus_back(
+    own: tuple[Served, Rag, Path], visit: Callable[..., Page]
+) -> None:
+    """What asked stands there as another button by then, or is gone."""
+    server, rag, folder = own
+    write(folder, tin_txt="Tin melts at 232 degrees Celsius.")
+    rag.sync()
+    page = visit(server)
+    page.get_by_role("button", name="Files").press("Enter")
+    delete, dialog = page.get_by_role("button", name="Delete tin.txt"), page.get_by_role("dialog")
+    for name, heir in (("new.txt", delete), ("tin.txt", page.get_by_role("button", name="Delete new.txt"))):
+        delete.press("Enter")
+        expect(dialog).to_be_visible()
+        before = delete.element_handle()
+        assert before is not None
+        if name == "tin.txt":
+            (folder / name).unlink()
+        else:
+            write(folder, new_txt="Zinc melts at 420 degrees.")
+        assert server.client.post("/sync").status_code == 202
+        page.wait_for_function("node => !node.isConnected", arg=before)
+        expect(dialog).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(heir).to_be_focused()
+
+
+def test_what_changes_while_the_end_of_a_sync_is_taken_in_is_followed_too(
+    own: tuple[Served, Rag, Path], visit: Callable[..., Page]
+) -> None:
+    server, _, folder = own
+    page = visit(server)
+    page.get_by_role("button", name="Files").press("Enter")
+    expect(page.locator("#file-list li")).to_have_count(1)
+    held: list[Any] = []
+    page.route("**/documents", lambda route: held.append(route) if not held else route.continue_())
+    write(folder, tin_txt="Tin melts at 232 degrees Celsius.")
+    page.get_by_role("button", name="Sync now").press("Enter")
+    expect(page.locator("#sync-told")).to_contain_text("1 added")
+    while not held:
+        page.wait_for_timeout(10)
+    (folder / "tin.txt").unlink()
+    page.get_by_role("button", name="Sync now").press("Enter")  # what it changed hasn't been fetched yet
+    expect(page.locator("#sync-told")).to_contain_text("1 added")
+    held[0].continue_()
+    expect(page.locator("#sync-told")).to_contain_text("1 deleted")
+    expect(page.locator("#file-list li")).to_have_count(1)
+
+
 def test_on_a_phone(library: Served, visit: Callable[..., Page]) -> None:
     page = visit(library, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
     ask(page, COPPER)

@@ -33,6 +33,7 @@ from rag.store.analyze import Analyzer
 from rag.store.catalog import FORMAT
 from rag.store.index import generation_folder
 from rag.store.lexical import Lexical
+from rag.store.lock import WriterLock
 from rag.store.seal import SIZES, is_whole
 from rag.store.vectors import _chromadb, exact_search, open_embedded
 from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Span
@@ -852,6 +853,41 @@ def test_two_writers_in_one_process_are_two(index: Path) -> None:
         pass
     with IndexWriter(index, Store()):
         pass
+
+
+def test_whoever_is_refused_is_told_by_whom_also_while_a_lock_changes_hands(index: Path) -> None:
+    """Of a lock that is just being taken or given back nobody's name stands there."""
+    refused, took = [], []
+
+    def contend() -> None:
+        for _ in range(200):
+            lock = WriterLock(index)
+            try:
+                lock.acquire()
+            except IndexLocked as error:
+                refused.append(error.message)
+            else:
+                took.append(1)
+                lock.release()
+
+    threads = [threading.Thread(target=contend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused
+    assert took
+    assert {f"in use by process {os.getpid()} since" in message for message in refused} == {True}
+
+
+def test_a_dead_holder_is_not_named(index: Path) -> None:
+    """Its name stands there until the next one's does."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with IndexWriter(index, Store()):
+        (index / "writer.json").write_text(json.dumps({"pid": dead.pid, "since": "2020-01-01 00:00:00"}))
+        with pytest.raises(IndexLocked, match="in use by another process"), IndexWriter(index, Store()):
+            pass
 
 
 def test_a_full_disk_is_refused_before_anything_is_written(index: Path) -> None:

@@ -42,7 +42,9 @@ class Syncing:
 
     def start(self, **options: bool) -> dict[str, Any]:
         """Raises Problem 409 while one runs."""
-        if not self._start(options):
+        with self._lock:
+            started = self._start(options)
+        if not started:
             raise Problem(
                 409, "SyncRunning", "a sync is running", "GET /sync tells how far it is, POST /sync/stop stops it"
             )
@@ -51,8 +53,9 @@ class Syncing:
     def request(self, allow_empty: bool = False) -> None:
         """The folder was changed: sync now, or once more after the one that runs."""
         options = {"allow_empty": True} if allow_empty else {}
-        if not self._start(options):
-            self._again = {**(self._again or {}), **options}
+        with self._lock:  # throughout: the one that runs may be about to end
+            if not self._start(options) and not self._closed:
+                self._again = {**(self._again or {}), **options}
 
     def stop(self) -> dict[str, Any]:
         """What is done until then is published. Raises Problem 409 when none runs."""
@@ -96,18 +99,20 @@ class Syncing:
     # ---- in the thread ------------------------------------------------------------------------------------
 
     def _start(self, options: dict[str, bool]) -> bool:
-        with self._lock:
-            if self._closed or self._thread is not None:
-                return False
-            self._cancel.clear()
-            self._begin()
-            self._thread = threading.Thread(target=self._work, args=(options,), name="rag-sync", daemon=True)
-            self._thread.start()
-            return True
+        """With the lock held."""
+        if self._closed or self._thread is not None:
+            return False
+        self._cancel.clear()
+        self._begin()
+        self._thread = threading.Thread(target=self._work, args=(options,), name="rag-sync", daemon=True)
+        self._thread.start()
+        return True
 
     def _begin(self) -> None:
+        """With the lock held. Told to those, too, who are still listening to the sync before."""
         self._again = None
         self._state = {"state": "running", "number": self._state["number"] + 1, **_blank()}
+        self._tell("state", {**self._state, "not_indexed": []})
 
     def _work(self, options: dict[str, bool]) -> None:
         while True:
@@ -131,7 +136,6 @@ class Syncing:
                 return
             with self._lock:
                 self._begin()
-            self._tell("state", self.state())
 
     def _listen(self, event: dict[str, Any]) -> None:
         name, told = event["event"], {k: v for k, v in event.items() if k != "event"}

@@ -41,7 +41,7 @@ def appearing(target: Path) -> Iterator[BinaryIO]:
     process left is removed."""
     for left in target.parent.glob(f".{_literal(target.name)}.*.part"):
         made_by = re.fullmatch(r".*\.(\d+)-[0-9a-f]{8}\.part", left.name, re.DOTALL)
-        if made_by and not _runs(int(made_by[1])):
+        if made_by and not runs(int(made_by[1])):
             left.unlink(missing_ok=True)
     part = target.parent / f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part"
     try:
@@ -61,7 +61,8 @@ def _literal(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Whether there is such a process on this machine."""
     if os.name != "posix":
         return True  # there, asking would end it
     try:

@@ -6,7 +6,7 @@
     <folder>/generations/<n>/chroma-audio   of its recordings, if any  } who opened it aside)
     <folder>/generations/<n>/lexical  lexical index of generation n    }
     <folder>/generations/<n>/sizes.json  size and checksum of each of its files (seal.py)
-    <folder>/writer.lock, writer.json who is writing
+    <folder>/writer.lock, writer.json who is writing (lock.py)
 
 A generation's derived indexes start as a copy of the last ones plus what changed, or from nothing when much did.
 They are complete, closed and on the disk before the catalog's one commit names them; a crash leaves at most a folder

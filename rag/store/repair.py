@@ -37,13 +37,13 @@ def restore_copy(folder: Path, store: Store) -> Path:
     if not folder.is_dir():
         raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
     writer = IndexWriter(folder, store)
-    writer.lock()
+    writer.lock.acquire()
     try:
         copy = restore(folder)
     except OSError as error:
         raise StoreError(f"{folder}: {error}", ROOM) from error
     finally:
-        writer.unlock()
+        writer.lock.release()
     repair(folder, store)
     return copy
 

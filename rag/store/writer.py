@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any
 
 from rag.batched import batched
 from rag.config import Store
-from rag.errors import IndexDamaged, IndexLocked, IndexMismatch, StoreError
+from rag.errors import IndexDamaged, IndexMismatch, StoreError
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog
 from rag.store.copies import keep_copy
@@ -33,6 +31,7 @@ from rag.store.index import (
     texts_of,
 )
 from rag.store.lexical import Lexical
+from rag.store.lock import WriterLock
 from rag.store.seal import SIZES, is_whole, seal
 from rag.store.vectors import VectorIndex, blank_unused, drop_from_server, open_embedded, open_server
 from rag.types import Space
@@ -47,11 +46,12 @@ class IndexWriter:
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder, self.store = folder, store
         self._server_differs = self._server_unusable = False
+        self.lock = WriterLock(folder)
         self._process = SameProcess()
 
     def __enter__(self) -> IndexWriter:
         self._check_disk()
-        self.lock()
+        self.lock.acquire()
         catalog = None
         try:
             catalog = self.catalog = Catalog(self.folder / "catalog.sqlite3")
@@ -62,7 +62,7 @@ class IndexWriter:
         except BaseException:
             if catalog is not None:
                 catalog.close()
-            self.unlock()
+            self.lock.release()
             raise
         return self
 
@@ -70,53 +70,22 @@ class IndexWriter:
         if not self._process:  # in a fork, giving the lock back would take it from the parent
             return
         self.catalog.close()
-        self.unlock()
+        self.lock.release()
 
     def _check_disk(self) -> None:
         """Before anything is written, the folder itself included."""
         there = next(p for p in (self.folder, *self.folder.absolute().parents) if p.exists())
         if there == self.folder and not os.access(there, os.W_OK):  # said first: a read-only disk has no room, either
-            raise self._unwritable("searching goes on, nothing can be changed")
+            raise StoreError(
+                f"{self.folder}: can't be written: searching goes on, nothing can be changed",
+                "choose another folder with store.path",
+            )
         free = shutil.disk_usage(there).free // 2**20
         if free < self.store.min_free_mb:
             raise StoreError(
                 f"{self.folder}: {free} MB free on the disk, at least {self.store.min_free_mb} MB are wanted",
                 "make room, move the index (store.path), or lower store.min_free_mb",
             )
-
-    def _unwritable(self, error: OSError | str) -> StoreError:
-        return StoreError(f"{self.folder}: can't be written: {error}", "choose another folder with store.path")
-
-    def lock(self) -> None:
-        """Take the writer's lock, without opening anything. Raises IndexLocked, StoreError."""
-        from filelock import FileLock, Timeout
-
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise self._unwritable(error) from None
-        for name in ("writer.lock", "writer.json"):  # a folder in a file's place: nobody can hold that
-            with contextlib.suppress(OSError):
-                (self.folder / name).rmdir()
-        lock = FileLock(self.folder / "writer.lock")
-        try:
-            lock.acquire(timeout=0)
-            holder = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            (self.folder / "writer.json").write_text(json.dumps(holder), encoding="utf-8")
-        except Timeout:
-            raise IndexLocked(
-                f"the index at {self.folder} is in use by {_holder(self.folder)}",
-                "wait for it to finish, or stop it; searching works meanwhile",
-            ) from None
-        except OSError as error:
-            lock.release()
-            raise self._unwritable(error) from None
-        self._file_lock = lock
-
-    def unlock(self) -> None:
-        with contextlib.suppress(OSError):
-            (self.folder / "writer.json").unlink(missing_ok=True)
-        self._file_lock.release()
 
     @property
     def next_generation(self) -> int:
@@ -364,11 +333,3 @@ class _Rows:
 def _check_count(folder: Path, held: int, wanted: Sequence[int]) -> None:
     if held != len(wanted):
         raise IndexDamaged(f"{folder}: holds {held} rows of {len(wanted)}", MEND)
-
-
-def _holder(folder: Path) -> str:
-    try:
-        holder = json.loads((folder / "writer.json").read_text(encoding="utf-8"))
-        return f"process {holder['pid']} since {holder['since']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"

@@ -24,14 +24,19 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-// What had the focus hands it to what takes its place: the same by name, else what stands where it stood.
+let opener = null; // gets the focus when the question of `sure` is answered
+
+// What had the focus, or is to get it back, hands it to what takes its place: the same by name, else what stands where
+// it stood.
 export function put(parent, ...children) {
-  const held = document.activeElement !== parent && parent.contains(document.activeElement) ? document.activeElement : null;
+  const held = [document.activeElement, opener].find((node) => node && node !== parent && parent.contains(node));
   const at = held ? reachable(parent).indexOf(held) : -1;
   parent.replaceChildren(...children.flat().filter(Boolean));
   if (!held || parent.contains(document.activeElement)) return;
   const now = reachable(parent);
-  (now.find((node) => named(node) === named(held)) ?? now[Math.min(at, now.length - 1)])?.focus({ preventScroll: true });
+  const heir = now.find((node) => named(node) === named(held)) ?? now[Math.min(at, now.length - 1)];
+  if (held === opener) opener = heir;
+  else heir?.focus({ preventScroll: true });
 }
 
 const reachable = (parent) => [...parent.querySelectorAll("button:not([disabled]), input, summary, [tabindex='0']")];
@@ -57,8 +62,11 @@ export async function sure(title, text, yes) {
   $("sure-text").textContent = shown(text);
   $("sure-yes").textContent = yes;
   dialog.returnValue = "no";
+  opener = document.activeElement;
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  opener?.focus({ preventScroll: true }); // the browser does so too, but only to what stood there when it was asked
+  opener = null;
   return dialog.returnValue === "yes";
 }
 

@@ -9,9 +9,13 @@ import { show } from "./viewer.js";
 
 const SHOWN = 500; // rows; a search narrows them down
 let files = [];
+let loads = 0;
 
 export async function load() {
-  files = (await get("/documents")).files;
+  const load = ++loads;
+  const { files: now } = await get("/documents");
+  if (load < loads) return; // one asked for later: it brings what is as new, or newer
+  files = now;
   state.paths = files.filter((f) => f.chunks).map((f) => f.path);
   put($("paths"), state.paths.slice(0, 2000).map((path) => el("option", { value: path })));
   draw();

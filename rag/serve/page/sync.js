@@ -4,7 +4,9 @@ import { events, get, post } from "./api.js";
 import { $, count, el, note, put, say, shown } from "./dom.js";
 
 let following = false;
+let wanted = false; // to be followed: the sync of now, or the one after it
 let latest = null; // the state as GET /sync gives it
+let ended = 0; // the number of the last sync whose end was heard
 let heard = () => {};
 
 // `changed` is called when a sync has ended.
@@ -67,44 +69,28 @@ function reported(report) {
   return `${parts.join(", ") || "Nothing to index"} · ${count(report.chunks, "chunk")} · ${report.seconds.toFixed(1)} s`;
 }
 
-async function begin() {
+const begin = () => ordered("/sync");
+const stop = () => ordered("/sync/stop");
+
+// What comes of it is told by the events; the answer to the order may be older than what they told by now.
+async function ordered(path) {
   try {
-    latest = await post("/sync", {});
+    await post(path, {});
   } catch (error) {
     note(error.told ?? error.message, "bad");
   }
   follow();
 }
 
-async function stop() {
-  try {
-    latest = await post("/sync/stop", {});
-    draw();
-  } catch (error) {
-    note(error.told ?? error.message, "bad");
-  }
-}
-
-// Draws what happens until the sync has ended.
+// Draws what happens until the sync has ended; called meanwhile, also what comes after it.
 export async function follow() {
+  wanted = true;
   if (following) return;
   following = true;
   try {
-    for await (const [name, told] of events("/sync/events")) {
-      if (name === "state" || name === "end") latest = told;
-      else if (name === "scan") latest.files = told.files;
-      else if (name === "file") {
-        latest.settled += 1;
-        if (told.reason) latest.not_indexed.push(told);
-      } else if (name === "progress") Object.assign(latest, told, { files: latest.files });
-      draw();
-      if (name === "end") {
-        const failed = latest.not_indexed.filter((f) => f.outcome === "failed").length;
-        say(`Sync ${latest.state}${failed ? `, ${count(failed, "file")} failed` : ""}`);
-        if (latest.state === "failed") note(latest.error.message, "bad");
-        else if (failed) note(`${count(failed, "file")} could not be read: see Files`, "bad");
-        await heard();
-      }
+    while (wanted) {
+      wanted = false;
+      for await (const [name, told] of events("/sync/events")) await take(name, told);
     }
   } catch {
     // the connection ended: the next look at the server's state begins anew
@@ -114,8 +100,28 @@ export async function follow() {
   }
 }
 
+async function take(name, told) {
+  if (name === "state" || name === "end") latest = told;
+  else if (name === "scan") latest.files = told.files;
+  else if (name === "file") {
+    latest.settled += 1;
+    if (told.reason) latest.not_indexed.push(told);
+  } else if (name === "progress") Object.assign(latest, told, { files: latest.files });
+  draw();
+  // One that ended before it could be followed is told by its state alone.
+  if (!["done", "stopped", "failed"].includes(latest.state) || (name === "state" && latest.number === ended)) return;
+  ended = latest.number;
+  const failed = latest.not_indexed.filter((f) => f.outcome === "failed").length;
+  say(`Sync ${latest.state}${failed ? `, ${count(failed, "file")} failed` : ""}`);
+  if (latest.state === "failed") note(latest.error.message, "bad");
+  else if (failed) note(`${count(failed, "file")} could not be read: see Files`, "bad");
+  await heard();
+}
+
+// How it stands when the page opens: what ended before isn't told as news.
 export async function refresh() {
   if (following) return;
   latest = await get("/sync");
+  if (latest.state !== "running" && latest.state !== "stopping") ended = latest.number;
   draw();
 }
