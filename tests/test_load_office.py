@@ -325,6 +325,42 @@ def test_all_plots_of_a_chart_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_a_chart_shows_dates_and_shares_as_its_sheet_does(tmp_path: Path) -> None:
+    """Behind it they stand as days since 1900, or 1904, and fractions."""
+    import pptx
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE
+
+    presentation = pptx.Presentation()
+    for epoch, since in (("0", datetime.date(1899, 12, 30)), ("1", datetime.date(1904, 1, 1))):
+        slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+        for categories in (["Q1", "Q2"], [2023, 2024], [datetime.date(2024, 1, 1), datetime.date(2024, 2, 1)]):
+            data = CategoryChartData(number_format="0.0%")
+            data.categories = categories
+            data.add_series("Share", (0.125, None))
+            chart = slide.shapes.add_chart(XL_CHART_TYPE.LINE, 0, 0, 9, 9, data).chart
+            chart._chartSpace.xpath("./c:date1904")[0].set("val", epoch)
+            for day, value in zip(categories, chart._chartSpace.xpath(".//c:cat//c:v"), strict=True):
+                if isinstance(day, datetime.date):
+                    value.text = str((day - since).days)
+    source = load(put(tmp_path, "a.pptx", saved(presentation)))
+    rows = [
+        line for line in source.text.splitlines() if line.startswith("| ") and "---" not in line and "Share" not in line
+    ]
+    assert (
+        rows
+        == [
+            "| Q1 | 12.5% |",
+            "| Q2 |  |",
+            "| 2023 | 12.5% |",
+            "| 2024 |  |",
+            "| 2024-01-01 | 12.5% |",
+            "| 2024-02-01 |  |",
+        ]
+        * 2
+    )
+
+
 def test_too_many_slides_are_cut_and_said(tmp_path: Path) -> None:
     source = load(put(tmp_path, "a.pptx", saved(deck())), Load(max_pages=1))
     assert (len(source.pages), source.warnings) == (1, ("slides after 1 left out: load.max_pages",))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError, brief
 from rag.load.blocks import Blocks, number
+from rag.load.cells import in_words
 from rag.load.container import open_container
 from rag.load.decode import clean
 from rag.load.numerals import numeral
@@ -162,18 +163,46 @@ def _table(table: Any) -> list[list[str]]:
 def _chart(chart: Any, blocks: Blocks) -> None:
     """The figures behind it, as a table for all plots that share their categories; what is damaged costs nothing but
     itself."""
-    tables: dict[tuple[str, ...], list[tuple[str, list[float | None]]]] = {}
+    tables: dict[tuple[str, ...], list[tuple[str, list[str]]]] = {}
     with contextlib.suppress(Exception):
         if chart.has_title and chart.chart_title.has_text_frame:
             blocks.add(chart.chart_title.text_frame.text)
+        from_1904 = chart._chartSpace.xpath("./c:date1904/@val") in (["1"], ["true"])
         for plot in chart.plots:
             with contextlib.suppress(Exception):
-                series = [(str(each.name or ""), list(each.values)) for each in plot.series]
-                tables.setdefault(tuple(str(category) for category in plot.categories), []).extend(series)
+                series = [(str(each.name or ""), _figures(each, from_1904)) for each in plot.series]
+                tables.setdefault(tuple(_categories(plot, from_1904)), []).extend(series)
     for categories, series in tables.items():
         rows = [["", *(name for name, _ in series)]]
         for index, category in enumerate(categories):
-            values = [each[index] if index < len(each) else None for _, each in series]
-            rows.append([category, *("" if v is None else format(v, ".15g") for v in values)])
+            rows.append([category, *(figures[index] if index < len(figures) else "" for _, figures in series)])
         if series and categories:
             blocks.table(rows)
+
+
+def _categories(plot: Any, from_1904: bool) -> list[str]:
+    form = _format(plot._element, "./c:ser[1]/c:cat/c:numRef")
+    if form is None:  # words
+        return [str(category) for category in plot.categories]
+    return [_cell(float(category) if category else None, form, from_1904) for category in plot.categories]
+
+
+def _figures(series: Any, from_1904: bool) -> list[str]:
+    form = _format(series._element, "./c:val/c:numRef") or ""
+    return [_cell(value, form, from_1904) for value in series.values]
+
+
+def _format(element: Any, of: str) -> str | None:
+    """That of the cells in which a chart's numbers stand."""
+    if not element.xpath(of):
+        return None
+    return str(element.xpath(f"string({of}/c:numCache/c:formatCode)")) or "General"
+
+
+def _cell(value: float | None, form: str, from_1904: bool) -> str:
+    from openpyxl.styles.numbers import is_date_format
+    from openpyxl.utils.datetime import MAC_EPOCH, WINDOWS_EPOCH, from_excel
+
+    if value is not None and is_date_format(form):
+        return in_words(from_excel(value, MAC_EPOCH if from_1904 else WINDOWS_EPOCH), form)
+    return in_words(value, form)

@@ -6,15 +6,14 @@ with it; nothing is calculated. Where nothing is stored (a program wrote the fil
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Iterator, Sequence
-from decimal import ROUND_HALF_UP, Decimal
 from io import BytesIO
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from rag.load.blocks import Blocks
+from rag.load.cells import in_words
 from rag.load.container import open_container
 from rag.load.decode import clean
 from rag.types import Source
@@ -28,7 +27,6 @@ MOST_ROWS, MOST_COLUMNS = 1_048_576, 16_384  # Excel's own; a file that claims m
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
 _MOST_MERGED = 10_000
-_MOST_FORMATTED = Decimal(10) ** 15  # larger numbers are written with a power anyway
 
 Row = list[str]
 
@@ -127,7 +125,7 @@ class _Sheet:
     def _words(self, number: int, cells: Sequence[Any], written: Sequence[Any] | None) -> Row:
         row = []
         for column, cell in enumerate(cells, 1):
-            text = _shown(cell)
+            text = in_words(cell.value, getattr(cell, "number_format", None))
             # A stored result that is an empty text ("str") is shown as that; of a formula without one nothing is known.
             if not text and cell.data_type != "str" and written is not None and column <= len(written):
                 formula = written[column - 1].value
@@ -161,65 +159,3 @@ def _write(rows: list[Row], blocks: Blocks) -> None:
         blocks.add("\n".join(" ".join(row[0].split()) for row in table))
     else:
         blocks.table(table)
-
-
-_PERCENT = re.compile(r"0(?:\.(0+))?(\s|\\ )*%")
-_SUM = re.compile(
-    r"(?P<before>[$€£¥])?(?P<digits>[#0][#0,]*)(?:\.(?P<places>0+))?(?P<gap>\s|\\ )?"
-    r"(?P<after>[€$£¥]|[A-Z]{3}(?![A-Za-z]))?"
-)
-
-
-def _formatted(plain: str, form: str) -> str:
-    """As a section of a number's format shows it; empty where that is left to the number itself.
-
-    >>> _formatted("1234.5", "$#,##0.00"), _formatted("1067", "00000"), _formatted("0.125", "0%")
-    ('$1,234.50', '01067', '13%')
-    """
-    try:
-        value = Decimal(plain)
-    except ArithmeticError:
-        return ""
-    if not value.is_finite() or abs(value) >= _MOST_FORMATTED:
-        return ""
-    if percent := _PERCENT.search(form):
-        return f"{_rounded(value * 100, len(percent[1] or '')):f}{' ' if percent[2] else ''}%"
-    if re.fullmatch("0{2,20}", form) and value == int(value) >= 0:
-        return f"{int(value):0{len(form)}}"
-    told = re.sub(r"\[\$([^\]-]*)[^\]]*\]", r"\1", form)  # [$€-407]
-    found = _SUM.search(re.sub(r'"([^"]*)"', r"\1", re.sub(r"[_*].", "", told)))
-    if not found or not (found["before"] or found["after"]):
-        return ""
-    digits = f"{_rounded(abs(value), len(found['places'] or '')):{',' if ',' in found['digits'] else ''}f}"
-    sign = "-" if value < 0 else ""
-    return f"{sign}{found['before'] or ''}{digits}{' ' if found['gap'] else ''}{found['after'] or ''}"
-
-
-def _rounded(value: Decimal, places: int) -> Decimal:
-    """A format may ask for 30 places, and more than 28 digits in all are no number to Decimal."""
-    return value.quantize(Decimal(1).scaleb(-min(places, 9)), ROUND_HALF_UP)
-
-
-def _shown(cell: Any) -> str:
-    """A cell's value in words: dates as ISO 8601; shares in percent, sums with their currency and numbers with their
-    noughts where the cell shows them so."""
-    match cell.value:
-        case None:
-            return ""
-        case str() as text:
-            return clean(text).strip()
-        case bool() as truth:
-            return "TRUE" if truth else "FALSE"
-        case datetime.datetime() as moment:
-            return moment.date().isoformat() if moment.time() == datetime.time() else moment.isoformat(" ", "seconds")
-        case datetime.date() | datetime.time() as moment:
-            return moment.isoformat()
-        case int() | float() as number:
-            form = str(getattr(cell, "number_format", None) or "").partition(";")[0]
-            plain = format(number, ".15g") if isinstance(number, float) else str(number)
-            return _formatted(plain, form) or plain
-        case datetime.timedelta() as time:
-            minutes, seconds = divmod(round(time.total_seconds()), 60)
-            return f"{minutes // 60}:{minutes % 60:02}" + (f":{seconds:02}" if seconds else "")
-        case other:
-            return str(other)
