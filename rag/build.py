@@ -74,12 +74,12 @@ class Rag(Parts):
         """
         dotted = {k.replace("__", ".", 1): v for k, v in overrides.items()}
         if docs is not None:
-            dotted["documents.path"] = Path(docs)
+            dotted["documents.path"] = docs
         if isinstance(config, Config):
             if dotted:
                 raise ConfigError("settings can't be overridden on a finished Config", "name a config file instead")
             return cls(config, llm)
-        return cls(load_config(config, dotted), llm)
+        return cls(load_config(config, dotted, origin="Rag.open"), llm)
 
     # ---- what it does -------------------------------------------------------------------------------------
 

@@ -122,3 +122,12 @@ def test_open_refuses_to_change_a_finished_config(tmp_path: Path, rag: Rag) -> N
 
     with pytest.raises(ConfigError, match="finished Config"):
         Rag.open(rag.config, docs=tmp_path)
+
+
+def test_open_says_that_what_is_wrong_was_given_to_it() -> None:
+    from rag.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"^Rag\.open: retrieve\.top_k is 'x', should be a valid integer"):
+        Rag.open(retrieve__top_k="x")
+    with pytest.raises(ConfigError, match=r"^Rag\.open: documents\.path is '', should be a path"):
+        Rag.open(docs="")
