@@ -74,12 +74,12 @@ class Rag(Parts):
         """
         dotted = {k.replace("__", ".", 1): v for k, v in overrides.items()}
         if docs is not None:
-            dotted["documents.path"] = Path(docs)
+            dotted["documents.path"] = docs
         if isinstance(config, Config):
             if dotted:
                 raise ConfigError("settings can't be overridden on a finished Config", "name a config file instead")
             return cls(config, llm)
-        return cls(load_config(config, dotted), llm)
+        return cls(load_config(config, dotted, origin="Rag.open"), llm)
 
     # ---- what it does -------------------------------------------------------------------------------------
 
@@ -179,9 +179,8 @@ class Rag(Parts):
         """
         if image is None and audio is None and within is None:
             return list(self.retrieve(question or "", k, filter, **settings).passages)
-        return self._everything(settings).search(
-            question, image, audio, within, k or self.config.retrieve.top_k, filter
-        )
+        most = self.config.retrieve.top_k if k is None else k
+        return self._everything(settings).search(question, image, audio, within, most, filter)
 
     def _everything(self, settings: Mapping[str, Any]) -> Everything:
         from rag.explore.everything import Everything
@@ -503,7 +502,11 @@ class Rag(Parts):
 
     def neighbours(self, chunk_id: str, before: int = 1, after: int = 1) -> list[Passage]:
         """The chunk that a passage came from with those around it, in reading order. They are numbered as in the file,
-        from 1; nothing was searched, so their score is 0. Raises QueryError for an id that the index doesn't know."""
+        from 1; nothing was searched, so their score is 0. Raises QueryError for an id that the index doesn't know, and
+        for a number below 0."""
+        if before < 0 or after < 0:
+            name, value = ("before", before) if before < 0 else ("after", after)
+            raise QueryError(f"{name} is {value}", "ask for 0 or more chunks")
         chunk_id = chunk_id.encode("utf-8", "replace").decode()
         catalog = self._any_reader.catalog
         with catalog.snapshot() as generation:

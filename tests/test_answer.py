@@ -279,6 +279,13 @@ def test_stopping_ends_it(answering: Callable[..., Rag]) -> None:
                 cancel.set()
 
 
+@pytest.mark.parametrize("turn", [{"role": "user", "content": "What is a window?"}, ("user", "What?"), "What?"])
+def test_a_history_of_anything_but_messages_is_refused(answering: Callable[..., Rag], turn: Any) -> None:
+    with pytest.raises(QueryError, match=r"history\[0\] is .+, no message") as caught:
+        answering(None).ask("And the hop?", [turn])
+    assert "rag.types.Message" in caught.value.hint
+
+
 def test_a_follow_up_is_rewritten_with_the_history(answering: Callable[..., Rag]) -> None:
     model = Scripted("How long is the hop size?", "The hop size is 10 ms.")
     history = [Message("user", "What is a window?"), Message("assistant", "A stretch of sound.")]

@@ -276,6 +276,13 @@ def test_get(invoke, docs: Path) -> None:
     assert METAL[body["start"] : body["end"]] == body["text"]
 
 
+@pytest.mark.parametrize("command", [["sync", "--docs", ""], ["config", "--config", ""], ["export", ""]])
+def test_an_empty_path_is_not_the_folder_one_works_in(invoke, command: list[str]) -> None:
+    told = invoke(*command)
+    assert told.exit_code == 2
+    assert "it is empty, and names neither a file nor a folder" in told.stderr
+
+
 def test_config_shows_what_is_in_force(invoke, tmp_path: Path) -> None:
     told = invoke("config", "--set", "retrieve.top_k=3").stdout
     assert "  top_k: 3\n" in told

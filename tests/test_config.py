@@ -141,6 +141,19 @@ def test_values_that_are_no_text_are_taken_as_they_are() -> None:
         ("a: b: c", "line 1 not valid YAML: mapping values are not allowed here", "indentation"),
         ("a: [1,\n2", "line 2 not valid YAML", ""),
         ("a: \x07", "not valid YAML", "control characters"),
+        ("split: {kind: token}\nsplit: {max_tokens: 99}", "line 2 not valid YAML: split stands a second time", ""),
+        ("split:\n  kind: token\n  kind: token", "line 3 not valid YAML: kind stands a second time, first in", ""),
+        ("retrieve: &r\n  top_k: *r", "an alias (*) stands within what it names", "write out"),
+        ("embed: {model: 2024-13-01}", "not valid YAML: month must be in 1..12", "quotes"),
+        ("retrieve: {top_k: " + 5000 * "9" + "}", "not valid YAML: Exceeds the limit", ""),
+        ("a: " + 3000 * "[", "not valid YAML: maximum recursion depth", ""),
+        ("retrieve: {on: 3}", "unknown key retrieve.True", "choices: kind, top_k"),
+        ("5: 3", "unknown key 5", "choices: documents, load"),
+        ("retrieve: {top_k: 3, top_k: 4}", "line 1 not valid YAML: top_k stands a second time", ""),
+        ("documents: {include: a.md}", "documents.include is 'a.md', should be a list, such as [a, b]", ""),
+        ("documents: {path: 2024}", "documents.path is 2024, should be a path", "section documents in docs/config.md"),
+        ("store: {path: '${NO_SUCH:-}'}", "store.path is '', should be a path", ""),
+        ("documents: {path: ' '}", "documents.path is ' ', should be a path", ""),
         ("store: {path: '${NO_SUCH}/x'}", "store.path: environment variable NO_SUCH is not set", "${NO_SUCH:-default}"),
         ("store: {path: '${}'}", "names no variable", "$${"),
         ("split: {kind: x}\nretrieve: {top_k: 0}", "(and 1 more)", ""),
@@ -167,6 +180,20 @@ def test_errors_name_the_variable_or_the_flag() -> None:
     assert refused(overrides={"top_k": "1"}).message == "flag: there is no setting top_k"
     message = refused(overrides={"retrieve.top_k": "9"}, RAG_RETRIEVE__CANDIDATES="3").message
     assert "environment variable RAG_RETRIEVE__CANDIDATES, flag: " in message
+
+
+def test_text_that_names_no_path_and_no_list() -> None:
+    message = refused(RAG_DOCUMENTS__PATH="").message
+    assert message == "environment variable RAG_DOCUMENTS__PATH: documents.path is '', should be a path"
+    assert refused(overrides={"store.path": ""}).message == "flag: store.path is '', should be a path"
+    message = refused(RAG_DOCUMENTS__INCLUDE="null").message
+    assert message.endswith("RAG_DOCUMENTS__INCLUDE: documents.include is None, should be a list, such as [a, b]")
+
+
+def test_a_merged_key_is_no_second_one(tmp_path: Path) -> None:
+    text = "retrieve:\n  <<: &base {top_k: 3, candidates: 60}\n  top_k: 4\nsplit: {}\n"
+    made = load_config(written(tmp_path, text), None, {})
+    assert (made.retrieve.top_k, made.retrieve.candidates) == (4, 60)
 
 
 def test_files_that_cant_be_read(tmp_path: Path) -> None:

@@ -129,6 +129,9 @@ def test_a_public_set_brings_its_documents(invoke: Callable[..., Result], tmp_pa
         (["--out", "no/such/x.json"], 2, "x.json can't be written: there is no folder"),
         (["--html", "."], 2, "can't be written: is a folder"),
         (["--against", "a.json", "--out", "a.json"], 2, "error: --out and --against are the same file, a.json"),
+        (["--against", "a.json", "--html", "a.json"], 2, "error: --html and --against are the same file, a.json"),
+        (["--data", "odd.txt", "--out", "./odd.txt"], 2, "error: --out and --data are the same file, odd.txt"),
+        (["--html", "r.md", "--markdown", "r.md"], 2, "error: --markdown and --html are the same file, r.md"),
         (["--against", "a.json"], 1, "error: a.json: no such file"),
         (["--data", "empty.jsonl"], 1, "empty.jsonl: is empty"),
         (["--data", "odd.txt"], 1, "odd.txt: not a known set of questions: it begins with 'hello'"),
@@ -150,6 +153,24 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
     assert "Traceback" not in result.stderr
     assert re.search(r"\n  \S", result.stderr.partition("error: ")[2])  # what to do
     assert not (tmp_path / "rag-evaluation.json").exists()
+
+
+def test_the_questions_found_nearby_are_not_written_over(
+    invoke: Callable[..., Result], library: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "docs", birds_md=RIVER, metals_txt=METAL)
+    judged = lines(tmp_path / "questions.jsonl", *QUESTIONS)
+    before = judged.read_bytes()
+    told = invoke("evaluate", "--docs", "docs", "--out", "questions.jsonl")
+    assert (told.exit_code, judged.read_bytes()) == (2, before)
+    assert "error: --out and --data are the same file, questions.jsonl\n  name another file: --out" in told.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full comes with Linux")
+def test_a_full_disk_is_told_of_with_the_files_name(invoke: Callable[..., Result], library: Path) -> None:
+    told = invoke("evaluate", "--docs", library / "docs", "--no-answers", "--out", "/dev/full", "-q")
+    assert told.exit_code == 2
+    assert "error: /dev/full: can't be written: No space left on device" in told.stderr
 
 
 def test_no_questions_anywhere(invoke: Callable[..., Result], library: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ filled = st.text(min_size=1, max_size=20).filter(str.strip)
 spans = st.tuples(st.integers(0, 99), st.integers(1, 99)).map(lambda p: Span(p[0], p[0] + p[1]))
 places = st.builds(Evidence, filled, st.none() | spans, texts, st.integers(1, 4))
 nuggets = st.lists(st.lists(places, min_size=1, max_size=3).map(tuple), max_size=3).map(tuple)
-bodies = st.tuples(nuggets, st.lists(texts, max_size=2).map(tuple), st.none() | texts, st.none() | texts)
+bodies = st.tuples(nuggets, st.lists(filled, max_size=2).map(tuple), st.none() | texts, st.none() | texts)
 
 
 @settings(max_examples=60)
@@ -99,6 +99,7 @@ BAD_LINES = {
     "answerable: is false, yet there is evidence or an answer": {**GOOD, "answerable": False},
     "evidence: there is neither evidence nor an answer": {"id": "2", "question": "what?", "answerable": True},
     "answers: is 'x'": {**GOOD, "answers": "x"},
+    "answers[1]: is blank": {**GOOD, "answers": ["x", " "]},
     "answers[1]: is 384": {**GOOD, "answers": ["x", 384]},
     "evidence: is {'source': 'a'}": {**GOOD, "evidence": {"source": "a"}},
     "evidence[1]: is 'a.txt'": {**GOOD, "evidence": [{"source": "a"}, "a.txt"]},
@@ -128,6 +129,21 @@ BAD_LINES = {
 def test_a_bad_line_is_named_with_its_field(tmp_path: Path, told: str) -> None:
     error = refused(lines(tmp_path, {**GOOD, "id": "0", "question": "first?"}, "", BAD_LINES[told]))
     assert error.message.startswith(f"q.jsonl:3: {told}"), error.message
+
+
+def test_one_question_over_several_lines_is_told_how_it_has_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(GOOD, indent=1), encoding="utf-8")
+    error = refused(path)
+    assert error.message.startswith("q.jsonl:1: column 2: not JSON: ")
+    assert error.hint.startswith("each line has to be one whole JSON object")
+
+
+def test_the_documented_questions_are_read(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    path = tmp_path / "q.jsonl"
+    path.write_text(guide.partition("```json\n")[2].partition("```")[0], encoding="utf-8")
+    assert [j.answers for j in read_jsonl(path).judgements] == [("19 hours",), ()]
 
 
 def test_ids_and_questions_come_once(tmp_path: Path) -> None:
@@ -307,6 +323,8 @@ def test_beir_files_that_do_not_fit(tmp_path: Path) -> None:
         "q9\td/1\t1": "query-id: there is no 'q9' in queries.jsonl",
         "q1\td9\t1": "corpus-id: there is no 'd9' in corpus.jsonl",
         "q1\td/1\thigh": "score: is 'high'",
+        "q1\td/1\t--1": "score: is '--1'",
+        "q1\td/1\t" + 5000 * "9": f"score: is '{56 * '9'}...",
         "q1\td/1": "score: is missing",
     }.items():
         assert refused(beir(tmp_path, row)).message == f"test.tsv:2: {told}"

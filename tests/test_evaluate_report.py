@@ -211,7 +211,9 @@ def test_abstention_by_hand() -> None:
 def test_a_report_goes_through_json_and_back(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     SMALL.write(path, comparison={"anything": 1})
-    assert Report.read(path) == SMALL
+    assert Report.read(path) == SMALL == Report.read(str(path))
+    SMALL.write(str(path.with_name("again.json")), comparison={"anything": 1})
+    assert path.with_name("again.json").read_bytes() == path.read_bytes()
     assert json.loads(path.read_text(encoding="utf-8"))["comparison"] == {"anything": 1}
     assert Report.from_dict(json.loads(json.dumps(SMALL.to_dict()))) == SMALL
 
@@ -237,8 +239,9 @@ def test_another_or_a_broken_report_is_refused(tmp_path: Path, change: dict[str,
 def test_what_is_no_report(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(JudgementError, match=r"x\.json"):
+    with pytest.raises(JudgementError, match=r"x\.json") as caught:
         Report.read(path)
+    assert "`rag evaluate --out FILE.json` writes one" in caught.value.hint
 
 
 def test_a_frame_has_a_line_a_question(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,22 @@ def test_filter_settings_and_k(rag: Rag) -> None:
         rag.as_retriever(speed="high").invoke("copper")
 
 
+async def test_awaited_it_takes_the_same(rag: Rag) -> None:
+    from rag.retrieve import parse_filter
+
+    assert len(await rag.as_retriever(k=3).ainvoke("copper", k=1)) == 1
+    retriever = rag.as_retriever(filter=parse_filter("type=md"))
+    assert {d.metadata["source"] for d in await retriever.ainvoke("copper")} == {"birds.md"}
+
+
+def test_none_at_all_is_no_number_to_ask_for(rag: Rag) -> None:
+    with pytest.raises(QueryError, match="top_k is 0"):
+        rag.as_retriever(k=3).invoke("copper", k=0)
+    with pytest.raises(QueryError, match="k is 0"):
+        rag.search("copper", k=0, within=["text"])
+    assert "top_k is 0" in rag.as_tool(k=0).invoke({"query": "copper"})
+
+
 def test_in_a_chain(rag: Rag) -> None:
     chain = rag.as_retriever(k=1) | RunnableLambda(lambda found: found[0].metadata["source"])
     assert chain.invoke("At what temperature does iron melt?") == "metals.txt"
@@ -122,3 +138,12 @@ def test_open_refuses_to_change_a_finished_config(tmp_path: Path, rag: Rag) -> N
 
     with pytest.raises(ConfigError, match="finished Config"):
         Rag.open(rag.config, docs=tmp_path)
+
+
+def test_open_says_that_what_is_wrong_was_given_to_it() -> None:
+    from rag.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"^Rag\.open: retrieve\.top_k is 'x', should be a valid integer"):
+        Rag.open(retrieve__top_k="x")
+    with pytest.raises(ConfigError, match=r"^Rag\.open: documents\.path is '', should be a path"):
+        Rag.open(docs="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -270,6 +271,27 @@ def test_empty_queries_are_refused(library: Rag, question: str) -> None:
 def test_words_that_stand_nowhere_find_nothing_by_terms(library: Rag) -> None:
     assert library.search("xylophone", kind="lexical") == []
     assert library.search("?!", kind="lexical") == []
+
+
+@pytest.mark.parametrize("k", ["many", float("inf"), float("nan"), [3], 0])
+def test_a_number_that_is_none_is_refused(library: Rag, k: Any) -> None:
+    with pytest.raises(QueryError, match="search setting top_k is "):
+        library.search("tokens", k=k)
+    assert library.search("tokens", k="3") == library.search("tokens", k=3)
+
+
+@pytest.mark.parametrize("question", [None, 7, float("nan"), b"bytes"])
+def test_a_question_that_is_no_text_is_refused(library: Rag, question: Any) -> None:
+    with pytest.raises(QueryError, match=r"^the question is .+, no text"):
+        library.ask(question)
+
+
+def test_chunks_around_a_passage_are_none_or_more(library: Rag) -> None:
+    [found] = library.search("tokens", k=1)
+    assert [p.chunk_id for p in library.neighbours(found.chunk_id, 0, 0)] == [found.chunk_id]
+    for before, after, told in ((-1, 0, "before is -1"), (0, -2, "after is -2")):
+        with pytest.raises(QueryError, match=told):
+            library.neighbours(found.chunk_id, before, after)
 
 
 def test_settings_are_checked(library: Rag) -> None:

@@ -104,6 +104,10 @@ class Answerer:
         Text events are what the model writes, unchecked; only the answer's text is checked.
         """
         question = self.retriever.check(question)
+        for n, turn in enumerate(history):
+            if not isinstance(turn, Message):
+                hint = 'a turn is a rag.types.Message: Message("user", "...") or Message("assistant", "...")'
+                raise QueryError(f"history[{n}] is {turn!r:.80}, no message", hint)
         timings: dict[str, float] = {}
         clock = time.perf_counter
         if history and self.generator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,9 +61,10 @@ def evaluate(
     from rag.evaluate.render import text_table
     from rag.evaluate.report import Report
 
-    if against and against.resolve() == out.resolve():
-        raise ConfigError(f"--out and --against are the same file, {out}", "give the new report another name: --out")
-    for file, option in ((out, "--out"), (html, "--html"), (markdown, "--markdown")):
+    data = _set_of(session, data)
+    written = {"--out": out, "--html": html, "--markdown": markdown}
+    _check_apart({"--data": data, "--against": against}, written)
+    for option, file in written.items():
         _check_target(file)
         session.keep_out(file, option)
     if answers:  # where nobody can judge, it is said before a folder is synced
@@ -100,6 +101,14 @@ def dataset_of(session: Session, data: Path | None) -> Dataset:
     """The set named, or the one that lies beside the documents or the config."""
     from rag.evaluate.formats import read_dataset
 
+    dataset = read_dataset(_set_of(session, data))
+    if dataset.documents is not None:
+        count = f"its own documents ({len(dataset.documents):,})"
+        show.say(f"{dataset.name} ({dataset.format}) brings {count}: they are searched, not your folder", session.quiet)
+    return dataset
+
+
+def _set_of(session: Session, data: Path | None) -> Path:
     if data is None:
         folder = session.rag.config.documents.path.expanduser()
         places = dict.fromkeys([folder.resolve().parent / "questions.jsonl", Path.cwd() / "data" / "questions.jsonl"])
@@ -110,11 +119,18 @@ def dataset_of(session: Session, data: Path | None) -> Dataset:
                 f"there are no judged questions: looked for {looked}", "name a file: --data FILE; see docs/evaluate.md"
             )
         show.say(f"questions: {data}", session.quiet)
-    dataset = read_dataset(data.expanduser())
-    if dataset.documents is not None:
-        count = f"its own documents ({len(dataset.documents):,})"
-        show.say(f"{dataset.name} ({dataset.format}) brings {count}: they are searched, not your folder", session.quiet)
-    return dataset
+    return data.expanduser()
+
+
+def _check_apart(read: Mapping[str, Path | None], written: Mapping[str, Path | None]) -> None:
+    """What was judged by hand, or measured before, is never written over."""
+    taken: dict[Path, str] = {}
+    for option, file in (*read.items(), *written.items()):
+        if file is None:
+            continue
+        other = taken.setdefault(file.resolve(), option)
+        if other != option and option in written:
+            raise ConfigError(f"{option} and {other} are the same file, {file}", f"name another file: {option}")
 
 
 def _check_target(file: Path | None) -> None:
@@ -136,7 +152,11 @@ def _write(report: Report, comparison: Comparison | None, out: Path, html: Path 
         if markdown:
             markdown.write_text(as_markdown(report, comparison), encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{error.filename}: can't be written: {error.strerror}", "check its permissions") from None
+        # a full disk is told of without a name
+        names = error.filename or ", ".join(str(file) for file in (out, html, markdown) if file)
+        raise ConfigError(
+            f"{names}: can't be written: {error.strerror}", "check its permissions and the room on its disk"
+        ) from None
 
 
 def _body(report: Report, comparison: Comparison | None) -> dict[str, Any]:

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-A_PATH = click.Path(path_type=Path, readable=False)  # whether it can be read is said where it is read
+
+class _Path(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":  # to Path the folder one works in, but what is meant is a variable that isn't set
+            self.fail("it is empty, and names neither a file nor a folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+A_PATH = _Path(path_type=Path, readable=False)  # whether it can be read is said where it is read
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 generator_option = click.option(
     "--generator", metavar="NAME", help="extractive, smollm2, a model's path or name, or openai:MODEL."

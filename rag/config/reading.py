@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from rag.config.sections import Config, Documents
-from rag.errors import ConfigError
+from rag.errors import ConfigError, brief
 
 ENV_PREFIX = "RAG_"
 PATHS = (("documents", "path"), ("store", "path"), ("prompt", "directory"), ("serve", "api_key_file"))
@@ -24,6 +24,7 @@ MODELS = (
     ("generate", "model"),
     ("evaluate", "nli"),
 )
+IN_YAML = {"tuple_type": "a list, such as [a, b]", "path_type": "a path"}  # for pydantic's words
 
 
 def packaged(name: str) -> Path:
@@ -46,11 +47,13 @@ def load_config(
     path: Path | str | None = None,
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
+    origin: str = "flag",
 ) -> Config:
     """Read `path` (None: the one `find_config` finds), then the environment, then `overrides`.
 
-    `overrides` maps dotted keys to values, or to text as a flag has it: `{"retrieve.top_k": 3}`. Raises ConfigError,
-    which names the file, variable or flag, the key, the value and the choices.
+    `overrides` maps dotted keys to values, or to text as a flag has it: `{"retrieve.top_k": 3}`; an error says that
+    they came from `origin`. Raises ConfigError, which names the file, variable or flag, the key, the value and the
+    choices.
     """
     environ = os.environ if environ is None else environ
     found = Path(path) if path is not None else find_config()
@@ -61,7 +64,7 @@ def load_config(
     for dotted, text in _environment(environ).items():
         _set(data, dotted, text, origins, f"environment variable {ENV_PREFIX}{dotted.upper().replace('.', '__')}")
     for dotted, value in (overrides or {}).items():
-        _set(data, dotted, value, origins, "flag")
+        _set(data, dotted, value, origins, origin)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
@@ -107,7 +110,29 @@ def _anchor_paths(data: dict[str, Any], base: Path) -> None:
         value = values.get(key) if isinstance(values, dict) else None
         # a model is a path only where it looks like one: "./models/mine", but not "BAAI/bge-small-en"
         if isinstance(value, str) and ((section, key) in PATHS or value.startswith(("./", "../", "~/"))):
+            if not value.strip():
+                continue  # refused later; made absolute it would be the file's own folder
             data[section][key] = str(base / Path(value).expanduser())
+
+
+def _parse_yaml(text: str) -> Any:
+    """As yaml.safe_load, which takes the last of two equal keys and says nothing of the first. Raises YAMLError."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            node = super().compose_mapping_node(anchor)
+            first: dict[str, int] = {}
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
+                    continue
+                if key.value in first:
+                    problem = f"{key.value} stands a second time, first in line {first[key.value]}"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                first[key.value] = key.start_mark.line + 1
+            return node
+
+    return yaml.load(text, Loader)
 
 
 def _read_yaml(file: Path, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -122,17 +147,24 @@ def _read_yaml(file: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{file}: can't be read: {error.strerror}", "name another with --config") from None
     try:
-        data = yaml.safe_load(text)
+        data = _parse_yaml(text)
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{file}:{line} not valid YAML: {error.problem}", "check the indentation there") from None
+        hint = "check that line and its indentation"
+        raise ConfigError(f"{file}:{line} not valid YAML: {error.problem}", hint) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: not valid YAML: {error}", "it may hold control characters") from None
+    except (ValueError, RecursionError) as error:  # the 13th month; thousands of digits, or of brackets
+        hint = "put quotes around a text that looks like a date or a number"
+        raise ConfigError(f"{file}: not valid YAML: {brief(error)}", hint) from None
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise ConfigError(f"{file}: holds a {type(data).__name__}, not sections", "`rag config --default` shows one")
-    result = _interpolate(data, environ, file, "")
+    try:
+        result = _interpolate(data, environ, file, "")
+    except RecursionError:
+        raise ConfigError(f"{file}: an alias (*) stands within what it names", "write out what is meant") from None
     assert isinstance(result, dict)
     return result
 
@@ -204,8 +236,8 @@ def _parse(text: str, wanted: Any) -> Any:
     >>> _parse("[*.csv, hr/]", tuple[str, ...]), _parse("[ab]*.txt, [.#]*", tuple[str, ...])
     (['*.csv', 'hr/'], ['[ab]*.txt', '[.#]*'])
     """
-    if text.strip() == "null" and type(None) in get_args(wanted):
-        return None
+    if text.strip() == "null" and (type(None) in get_args(wanted) or get_origin(wanted) is tuple):
+        return None  # which a list can't be: refused, as in a file
     if get_origin(wanted) is not tuple:
         return text
     if text.lstrip().startswith("["):
@@ -230,9 +262,11 @@ def _explain(error: ValidationError, file: str, origins: Mapping[str, str]) -> C
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     origin = origins.get(dotted, file)
     match first["type"]:
-        case "extra_forbidden":
+        case "extra_forbidden" | "invalid_key":
             section = Config.model_fields.get(path[0]) if len(path) > 1 else None
             choices = ", ".join(getattr(section.annotation if section else Config, "model_fields", {}))
+            if first["type"] == "invalid_key":  # YAML's own reading of it: `on` is True
+                where = ".".join([*path[:-1], repr(first["input"])])
             return ConfigError(f"{origin}: unknown key {where}{more}", f"choices: {choices}")
         case "value_error":  # two keys of a section don't fit
             given = dict.fromkeys(o for key, o in origins.items() if key.startswith(f"{where}."))
@@ -246,8 +280,8 @@ def _explain(error: ValidationError, file: str, origins: Mapping[str, str]) -> C
                 f"{origin}: {where} is {first['input']!r}, not a section{more}", "put KEY: VALUE below it"
             )
         case _:
-            told = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            told = IN_YAML.get(first["type"]) or first["msg"].removeprefix("Input should be ")
             return ConfigError(
                 f"{origin}: {where} is {first['input']!r}, should be {told}{more}",
-                "`rag config` shows what is in force",
+                f"see section {path[0]} in docs/config.md",
             )

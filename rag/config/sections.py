@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+
+def _not_blank(value: Any) -> Any:
+    """To Path "" is the folder one works in, which an unset variable doesn't mean."""
+    if isinstance(value, str) and not value.strip():
+        raise PydanticCustomError("blank_path", "a path")
+    return value
+
+
+Place = Annotated[Path, BeforeValidator(_not_blank)]
 Pattern = Annotated[str, Field(min_length=1)]
 
 
@@ -17,7 +27,7 @@ class Section(BaseModel):
 class Documents(Section):
     """Which files are taken."""
 
-    path: Path = Path("data/documents")
+    path: Place = Path("data/documents")
     include: tuple[Pattern, ...] = ()  # gitignore-style patterns; empty: everything
     exclude: tuple[Pattern, ...] = (".*", "node_modules/", "__pycache__/", "~$*")
     max_file_mb: float = Field(100, gt=0)
@@ -102,7 +112,7 @@ class Audio(Section):
 
 class Store(Section):
     kind: Literal["chroma", "chroma-server"] = "chroma"
-    path: Path | None = None  # None: one folder per document folder in the user's data directory
+    path: Place | None = None  # None: one folder per document folder in the user's data directory
     host: str = "127.0.0.1"  # chroma-server only
     port: int = Field(8000, ge=1, le=65535)
     ssl: bool = False
@@ -139,7 +149,7 @@ class Retrieve(Section):
 
 
 class Prompt(Section):
-    directory: Path | None = None  # None: the packaged prompts
+    directory: Place | None = None  # None: the packaged prompts
     answer: str = "answer"
     condense: str = "condense"
     judge: str = "judge"
@@ -190,7 +200,7 @@ class Serve(Section):
 
     host: str = Field("127.0.0.1", min_length=1)  # any other than this machine's own needs a key
     port: int = Field(8000, ge=0, le=65535)  # 0: one that is free
-    api_key_file: Path | None = None
+    api_key_file: Place | None = None
     allowed_hosts: tuple[Pattern, ...] = ()  # names under which it is reached, beside addresses and localhost
     changes: bool = True  # files may be uploaded and deleted
     max_body_kb: int = Field(1024, ge=16, le=1_000_000)  # of a request that isn't an upload

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -174,7 +175,7 @@ def _beir(path: Path) -> _Found:
         if document not in files:
             hint = "the files don't belong together"
             raise row.error("corpus-id", f"there is no {shown(document)} in corpus.jsonl", hint)
-        if not score.strip().lstrip("-").isdecimal():
+        if not re.fullmatch("-?[0-9]{1,9}", score.strip()):
             raise row.error("score", f"is {shown(score)}", "it has to be a whole number")
         wanted = relevant.setdefault(query, [])
         if int(score) > 0:

@@ -63,6 +63,9 @@ class Judgement:
         for name, value in (("id", self.id), ("question", self.question)):
             if not value.strip():
                 raise self.error(name, "is blank", "it has to be a text")
+        for i, answer in enumerate(self.answers):
+            if not answer.strip():  # nothing that is said holds it: the question could never be right
+                raise self.error(f"answers[{i}]", "is blank", "give a short answer, or leave it out")
         if self.answerable and not self.evidence and not self.answers:
             hint = "give one of them, or set answerable to false"
             raise self.error("evidence", "there is neither evidence nor an answer", hint)

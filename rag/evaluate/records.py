@@ -10,6 +10,8 @@ from typing import Any
 
 from rag.errors import JudgementError
 
+A_LINE = "each line has to be one whole JSON object"
+
 
 def shown(value: object, longest: int = 60) -> str:
     """A value as an error message quotes it."""
@@ -117,24 +119,24 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def parse(text: str, file: str, first_line: int = 1) -> Any:
+def parse(text: str, file: str, first_line: int = 1, hint: str = "mend the line") -> Any:
     """JSON, or an error with file, line and column."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         place = f"{file}:{first_line + error.lineno - 1}"
         raise JudgementError(
-            f"{place}: column {error.colno}: not JSON: {error.msg}", "mend the line; `python -m json.tool` checks one"
+            f"{place}: column {error.colno}: not JSON: {error.msg}", f"{hint}; `python -m json.tool` checks one"
         ) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
-        raise JudgementError(f"{file}:{first_line}: not JSON: {shown(str(error))}", "mend the line") from None
+        raise JudgementError(f"{file}:{first_line}: not JSON: {shown(str(error))}", hint) from None
 
 
 def json_lines(text: str, file: str) -> Iterator[Record]:
     """One object a line; blank lines are skipped. Lines end in \\n only: JSON texts may hold U+2028 and its like."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            value = parse(line, file, number)
+            value = parse(line, file, number, A_LINE)
             if not isinstance(value, dict):
-                raise JudgementError(f"{file}:{number}: is {shown(value)}", "each line has to be one JSON object")
+                raise JudgementError(f"{file}:{number}: is {shown(value)}", A_LINE)
             yield Record(f"{file}:{number}", "", value)

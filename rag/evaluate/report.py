@@ -219,12 +219,18 @@ class Report:
         return report
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        return cls.from_dict(parse(read_text(path), path.name), path.name)
+    def read(cls, path: Path | str) -> Self:
+        path = Path(path)
+        try:
+            body = parse(read_text(path), path.name)
+        except JudgementError as error:  # whose hint is for a set of questions
+            raise JudgementError(error.message, f"give the path of a whole report; {MAKE_ONE}") from None
+        return cls.from_dict(body, path.name)
 
-    def write(self, path: Path, **more: Any) -> None:
+    def write(self, path: Path | str, **more: Any) -> None:
         """`more`: further keys of the file, which `read` passes over."""
-        path.write_text(json.dumps({**self.to_dict(), **more}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps({**self.to_dict(), **more}, ensure_ascii=False, indent=1) + "\n"
+        Path(path).write_text(text, encoding="utf-8")
 
     def frame(self) -> Any:
         """A pandas.DataFrame with a line a question: its values, answer, confidence and seconds."""

@@ -61,6 +61,8 @@ class Everything:
     ) -> list[Passage]:
         """Raises QueryError: nothing to search by, or a query that means nothing `within` the spaces; DocumentError for
         a file that is no picture or recording."""
+        if k < 1:
+            raise QueryError(f"k is {k}", "ask for 1 or more passages")
         wanted = filter if isinstance(filter, Filter) else parse_filter(filter)
         spaces = self.spaces(question, image, audio, within)
         rankings: list[Sequence[Passage]] = []

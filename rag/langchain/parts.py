@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field
 
 from rag.embed import TextEmbedder
@@ -35,13 +35,23 @@ class RagRetriever(BaseRetriever):
 
     rag: Any  # rag.build.Rag; Any, since pydantic would import it for the annotation
     k: int | None = None
-    filter: str | Mapping[str, Any] | None = None
+    filter: Any = None  # as Rag.search takes it: text, a mapping or a Filter
     settings: dict[str, Any] = Field(default_factory=dict)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        return [as_document(p) for p in self.rag.search(query, k or self.k, self.filter, **self.settings)]
+        return self._found(query, k)
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[Document]:
+        """In a thread, as LangChain's own does, which knows no `k`."""
+        return await run_in_executor(None, self._found, query, k)
+
+    def _found(self, query: str, k: int | None) -> list[Document]:
+        most = self.k if k is None else k
+        return [as_document(p) for p in self.rag.search(query, most, self.filter, **self.settings)]
 
 
 def as_document(passage: Passage) -> Document:

@@ -46,7 +46,8 @@ class _Tool(BaseTool):
 
     def _wanted(self, k: int | None, path: str | None, type: str | None) -> dict[str, Any]:
         filter: str | Mapping[str, Any] | None = self.filter
-        settings = {**self.settings, **({"top_k": most} if (most := k or self.k) else {})}
+        most = self.k if k is None else k
+        settings = {**self.settings, **({} if most is None else {"top_k": most})}
         return {"filter": agents.narrowed(filter, path, type), **settings}
 
 

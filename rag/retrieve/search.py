@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -119,6 +120,8 @@ class Retriever:
         Raises QueryError for one that is empty then, or longer than `retrieve.max_question_chars`.
         """
         most = self.config.max_question_chars
+        if not isinstance(question, str):  # a table's empty cell is a float
+            raise QueryError(f"the question is {question!r}, no text", "ask something")
         if len(question) > most:
             raise QueryError(
                 f"the question has {len(question):,} characters, at most {most:,} are taken",
@@ -134,7 +137,8 @@ class Retriever:
         if unknown := sorted(set(given) - set(Retrieve.model_fields)):
             raise QueryError(f"unknown search setting {unknown[0]!r}", f"choices: {', '.join(Retrieve.model_fields)}")
         merged = {**self.config.model_dump(), **given}
-        merged["candidates"] = max(int(merged["candidates"]), int(merged["top_k"]))
+        with suppress(TypeError, ValueError, OverflowError):  # what is no whole number is refused below
+            merged["candidates"] = max(int(merged["candidates"]), int(merged["top_k"]))
         try:
             return Retrieve.model_validate(merged)
         except ValidationError as error:
