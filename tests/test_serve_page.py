@@ -414,6 +414,22 @@ def test_a_sync_made_elsewhere_is_seen_within_five_seconds(
     expect(page.locator(".note")).to_contain_text("The index was updated")
 
 
+def test_a_server_started_over_another_folder_shows_its_files(
+    visit: Callable[..., Page], make_rag: Callable[..., Rag], tmp_path: Path
+) -> None:
+    port = 0
+    for name, holds in (("one", "tin_txt"), ("two", "lead_txt")):
+        rag = make_rag(docs=write(tmp_path / name, **{holds: "It melts."}), index=tmp_path / f"index-{name}")
+        rag.sync()
+        with served(rag, port=port) as server:
+            if not port:
+                port = int(server.address.rpartition(":")[2])
+                page = visit(server)
+                page.get_by_role("button", name="Files").click()
+            expect(page.locator("#file-list .file")).to_contain_text(holds.replace("_", "."))
+            expect(page.locator("#name")).to_have_text(name)
+
+
 def test_the_index_is_told(library: Served, visit: Callable[..., Page]) -> None:
     page = visit(library)
     expect(page.locator("#holds")).to_contain_text("files")
