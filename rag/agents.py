@@ -143,17 +143,19 @@ def problems(error: ValidationError, arguments: type[BaseModel]) -> str:
     k is 0: Input should be greater than or equal to 1; limit: there is no such argument
     arguments: query, k, path, type
     """
-    told = []
-    for each in error.errors(include_url=False):
-        name = ".".join(map(str, each["loc"])) or "arguments"
-        match each["type"]:
-            case "extra_forbidden":
-                told.append(f"{name}: there is no such argument")
-            case "missing":
-                told.append(f"{name} is missing")
-            case _:
-                told.append(f"{name} is {_short(each['input'])}: {each['msg']}")
+    told = [wrong(each, ".".join(map(str, each["loc"])) or "arguments") for each in error.errors(include_url=False)]
     return f"{'; '.join(told)}\narguments: {', '.join(arguments.model_fields) or 'none'}"
+
+
+def wrong(error: Mapping[str, Any], name: str) -> str:
+    """One of pydantic's errors in words, with the value."""
+    match error["type"]:
+        case "extra_forbidden":
+            return f"{name}: there is no such argument"
+        case "missing":
+            return f"{name} is missing"
+        case _:
+            return f"{name} is {_short(error['input'])}: {error['msg']}"
 
 
 def _short(value: Any, most: int = 80) -> str:

@@ -123,6 +123,24 @@ def test_what_cannot_be_asked_is_told(server: Served, path: str, body: Any, word
     assert error["hint"]
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "message", "hint"),
+    [
+        (b'{"question": "x", "top_k": 0}', "json", 422, "body.top_k is 0: Input should be greater", "/openapi.json"),
+        (b'{"question": "x", "stram": true}', "json", 422, "body.stram: there is no such argument", "/openapi.json"),
+        (b'{"question": "x", "filter": 5}', "json", 422, "a valid string; body.filter.dict", "/openapi.json"),
+        (b'{"question": "x",}', "json", 400, "no JSON at character 17: ", "/openapi.json"),
+        (b'{"question": "x"}', "x-www-form-urlencoded", 400, "isn't sent as JSON", "Content-Type: application/json"),
+    ],
+)  # the last is what `curl -d` sends
+def test_what_is_wrong_is_named_with_its_value(
+    server: Served, body: bytes, kind: str, status: int, message: str, hint: str
+) -> None:
+    response = server.client.post("/ask", content=body, headers={"Content-Type": f"application/{kind}"})
+    error = response.json()["error"]
+    assert (response.status_code, message in error["message"], hint in error["hint"]) == (status, True, True), error
+
+
 @pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 100_000, b'{"question": "\\ud800"}', b"NaN"])
 def test_no_body_breaks_it(server: Served, body: bytes) -> None:
     response = server.client.post("/ask", content=body, headers={"Content-Type": "application/json"})

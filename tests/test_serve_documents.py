@@ -307,6 +307,8 @@ def test_a_file_is_replaced_only_when_that_is_said(own: tuple[Served, Path]) -> 
     assert put(server, ("link.txt", b"x"), replace="true").status_code == 409
     assert not (folder.parent / "outside.txt").exists()
     assert put(server, ("a.txt", b"1"), ("a.txt", b"2")).status_code == 422
+    refused = put(server, ("metals.txt", b"1"), ("new.txt", b"2"), ("link.txt", b"3"))
+    assert refused.json()["error"]["message"] == "'metals.txt', 'link.txt' are there already"  # all that would go
 
 
 def test_too_large_an_upload_is_refused(own: tuple[Served, Path]) -> None:

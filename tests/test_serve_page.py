@@ -21,6 +21,7 @@ from test_serve_documents import pdf
 
 from rag.build import Rag
 from rag.errors import Cancelled
+from rag.serve.stream import EventStream
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -261,6 +262,31 @@ def test_stop_stops(slow: Served, visit: Callable[..., Page]) -> None:
     assert slow.desk.questions.inside == 0
 
 
+def test_a_new_conversation_has_nothing_of_the_old(slow: Served, visit: Callable[..., Page]) -> None:
+    page = visit(slow)
+    ask(page, FROGS)
+    page.get_by_label("Question", exact=True).fill("What else?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".draft")).to_be_visible()
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
+    expect(page.locator("#said")).to_have_text("Stopped.")
+    expect(page.locator("#fresh")).to_be_hidden()
+
+
+def test_a_connection_that_breaks_is_told(
+    library: Served, visit: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(stream: EventStream, send: Any) -> None:
+        await send({"type": "http.response.body", "body": b": still here\n\n", "more_body": True})
+        raise OSError  # what then is unfinished is cut off
+
+    monkeypatch.setattr(EventStream, "_send_all", broken)
+    page = visit(library)
+    ask(page, COPPER)
+    expect(page.locator(".answer .bad")).to_have_text("the server can't be reached (is rag serve still running?)")
+
+
 # ---- the folder --------------------------------------------------------------------------------------------------
 
 
@@ -388,6 +414,22 @@ def test_a_sync_made_elsewhere_is_seen_within_five_seconds(
     expect(page.locator(".note")).to_contain_text("The index was updated")
 
 
+def test_a_server_started_over_another_folder_shows_its_files(
+    visit: Callable[..., Page], make_rag: Callable[..., Rag], tmp_path: Path
+) -> None:
+    port = 0
+    for name, holds in (("one", "tin_txt"), ("two", "lead_txt")):
+        rag = make_rag(docs=write(tmp_path / name, **{holds: "It melts."}), index=tmp_path / f"index-{name}")
+        rag.sync()
+        with served(rag, port=port) as server:
+            if not port:
+                port = int(server.address.rpartition(":")[2])
+                page = visit(server)
+                page.get_by_role("button", name="Files").click()
+            expect(page.locator("#file-list .file")).to_contain_text(holds.replace("_", "."))
+            expect(page.locator("#name")).to_have_text(name)
+
+
 def test_the_index_is_told(library: Served, visit: Callable[..., Page]) -> None:
     page = visit(library)
     expect(page.locator("#holds")).to_contain_text("files")
@@ -409,6 +451,24 @@ def test_the_key_is_asked_for(library: Served, visit: Callable[..., Page]) -> No
         ask(page, COPPER)
         page.locator("button.source").first.click()
         expect(page.locator(".sheet img")).to_be_visible()  # pictures carry the key as well
+
+
+def test_the_key_is_asked_for_until_it_is_right(library: Served, visit: Callable[..., Page]) -> None:
+    """Whatever is typed or pressed: nothing of it may leave a page that asks no more and shows nothing."""
+    with served(library.desk.rag, "a-secret-of-some-length") as server:
+        page = visit(server)
+        field = page.locator("#key-field")
+        expect(field).to_be_focused()
+        for _ in range(3):  # the first can be refused by the page, a browser lets the second through
+            page.keyboard.press("Escape")
+        expect(field).to_be_visible()
+        field.fill("ein-schlüssel-ключ-鍵")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("That key is wrong.")).to_be_visible()
+        field.fill("a-secret-of-some-length")
+        page.keyboard.press("Enter")
+        expect(page.locator("#holds")).to_contain_text("2 files")
+        expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 # ---- everybody can use it ----------------------------------------------------------------------------------------

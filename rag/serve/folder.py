@@ -59,10 +59,12 @@ def store(rag: Rag, files: Sequence[tuple[str, IO[bytes]]], replace: bool) -> li
     names = [checked_name(rag, name) for name, _ in files]
     if len(set(names)) < len(names):
         raise Problem(422, "BadName", "two files have the same name", "send one of them")
-    for name in names:
-        taken = os.path.lexists(root / name)
-        if taken and (not replace or not (root / name).is_file() or (root / name).is_symlink()):
-            raise Problem(409, "Exists", f"{name!r} is there already", "replace=true replaces a file, or rename yours")
+    there = [name for name in names if os.path.lexists(root / name)]
+    if replace:  # only files are
+        there = [name for name in there if not (root / name).is_file() or (root / name).is_symlink()]
+    if there:  # all of them: whoever says "replace" then knows what
+        told = f"{', '.join(map(repr, there))} {'is' if len(there) == 1 else 'are'} there already"
+        raise Problem(409, "Exists", told, "replace=true replaces a file, or rename yours")
     with contextlib.ExitStack() as hidden, contextlib.ExitStack() as shown:
         written = [(name, *_write(root, name, stream, hidden)) for name, (_, stream) in zip(names, files, strict=True)]
         for name, file, _ in written:

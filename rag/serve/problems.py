@@ -12,8 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from rag import errors
+from rag.agents import wrong
 
 logger = logging.getLogger("rag.serve")
+TOLD = 4  # of the things that are wrong with a request
 # The first class of an error's family that stands here says its status.
 STATUS: dict[type[errors.RagError], int] = {
     errors.QueryError: 422,
@@ -70,12 +72,24 @@ def as_problem(error: Exception) -> Problem:
             hint = "says what is expected" if kind == "BadRequest" else "lists what there is"
             return Problem(error.status_code, kind, str(error.detail), f"/openapi.json {hint}", error.headers)
         case RequestValidationError():
-            first = error.errors()[0]
-            where = ".".join(str(part)[:60] for part in first["loc"])
-            return Problem(422, "Invalid", f"{where}: {first['msg']}"[:500], "/openapi.json says what is expected")
+            return _unfit(error)
         case _:
             logger.error("%s", errors.places(error))
             return Problem(500, "Bug", "something went wrong inside", "the server's log names the place in the code")
+
+
+def _unfit(error: RequestValidationError) -> Problem:
+    """A request that isn't as its form says."""
+    hint, found = "/openapi.json says what is expected", error.errors()
+    first = found[0]
+    if first["type"] == "json_invalid":
+        at, why = first["loc"][-1], first["ctx"]["error"]
+        return Problem(400, "BadRequest", f"body: no JSON at character {at}: {why}", hint)
+    if isinstance(error.body, bytes):  # it was never looked at
+        return Problem(400, "BadRequest", "body: it isn't sent as JSON", "send Content-Type: application/json")
+    # More than one, as where a text or a mapping is taken each is told apart.
+    told = [wrong(each, ".".join(str(part)[:60] for part in each["loc"])) for each in found[:TOLD]]
+    return Problem(422, "Invalid", "; ".join(told)[:500], hint)
 
 
 async def answer(request: Request, error: Exception) -> Response:

@@ -24,7 +24,7 @@ async function askForKey(wrong) {
     const dialog = $("key");
     $("key-told").hidden = !wrong;
     dialog.showModal();
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.onclose = () => asking && dialog.showModal(); // a browser lets a second Escape close what may not be closed
     $("key-form").addEventListener(
       "submit",
       () => {
@@ -39,16 +39,21 @@ async function askForKey(wrong) {
   return asking;
 }
 
+// A header takes bytes: with a letter beyond them fetch would fail each time, and the key never be found wrong.
+const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
+const unreachable = () => new Failure(0, { message: "the server can't be reached", hint: "is rag serve still running?" });
+
 export async function send(path, options = {}) {
   for (;;) {
     const key = sessionStorage.getItem(KEY);
-    const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+    const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${bytes(key)}` } : {}) };
     let response;
     try {
       response = await fetch(path, { ...options, headers });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Failure(0, { message: "the server can't be reached", hint: "is rag serve still running?" });
+      throw unreachable();
     }
     if (response.status === 401) {
       await askForKey(key !== null);
@@ -84,7 +89,9 @@ export async function* events(path, options = {}) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : unreachable(); // cut off: the server has gone, or the network
+    });
     if (done) return;
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();

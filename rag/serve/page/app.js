@@ -19,7 +19,8 @@ async function look() {
   $("name").textContent = shown(now.name);
   $("holds").textContent = now.syncing ? "syncing…" : now.generation ? `${count(now.files, "file")} · ${count(now.chunks, "chunk")}` : "not indexed yet";
   welcome(now);
-  if (!before || before.generation !== now.generation) {
+  // Counting begins anew for another index: a server may have been started over another folder since.
+  if (!before || before.generation !== now.generation || before.name !== now.name) {
     await files.load();
     if (before) note(`The index was updated: ${count(now.files, "file")}`);
     if (panel.current() === "index") overview.openPanel();

@@ -84,7 +84,7 @@ export async function add(given, replace = false) {
     sync.follow();
   } catch (error) {
     if (error.type === "Exists" && !replace) {
-      if (await sure("Replace it?", error.message, "Replace")) await add(given, true);
+      if (await sure("Replace what is there?", error.message, "Replace")) await add(given, true);
     } else note(error.told ?? error.message, "bad");
   }
 }

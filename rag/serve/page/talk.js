@@ -120,6 +120,7 @@ export function start() {
   });
   $("stop").addEventListener("click", stop);
   $("fresh").addEventListener("click", () => {
+    stop(); // what is being answered belongs to the old one: it would be said and remembered in the new
     history = [];
     $("turns").replaceChildren();
     $("fresh").hidden = true;
