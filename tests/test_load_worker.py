@@ -15,6 +15,7 @@ import pytest
 
 from rag.config import Load
 from rag.errors import DocumentError, EmptyError
+from rag.load import child
 from rag.load.worker import LoaderPool
 from rag.types import Heading, Source
 
@@ -249,3 +250,20 @@ def test_limits_that_the_process_was_started_with_are_kept(tmp_path: Path) -> No
     command = [sys.executable, "-c", script, str(tmp_path / "a.md")]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert told.stdout == "Herons\n", told.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counted otherwise there")
+def test_the_limit_of_cpu_time_is_set_by_the_clock_that_the_kernel_holds_against_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """getrusage falls behind it, a tenth on some machines: a child that has read for minutes would be ended at once."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: given.append((which, *limits)))
+    given: list[tuple[int, ...]] = []
+    ticks = time.clock_gettime(child._TICKS)
+    assert abs(ticks - time.process_time()) < 1 + 0.5 * ticks  # it is that clock
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: {child._TICKS: 1000.5}[clock])
+    child._limit_cpu(30)
+    assert given == [(resource.RLIMIT_CPU, 1036, before[1])]
