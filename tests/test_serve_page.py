@@ -560,6 +560,31 @@ def test_files_are_kept_by_keyboard_alone(own: tuple[Served, Rag, Path], visit: 
     expect(page.get_by_role("button", name="Files")).to_be_focused()
 
 
+@pytest.mark.parametrize("name", ["Files", "Index"])
+def test_a_panel_opened_before_the_server_has_answered_is_filled_then(
+    own: tuple[Served, Rag, Path], visit: Callable[..., Page], name: str
+) -> None:
+    server, *_ = own
+    page = visit(server)
+    held: list[Any] = []
+    silent = [True]
+    page.route("**/status", lambda route: held.append(route) if silent else route.continue_())
+    page.reload()
+    page.get_by_role("button", name=name, exact=True).click()
+    expect(page.locator("#panel-title")).to_have_text(name)
+    expect(page.locator("#panel").get_by_text("Add files")).to_be_hidden()
+    while not held:
+        page.wait_for_timeout(10)
+    silent.clear()
+    for route in held:
+        route.continue_()
+    if name == "Files":
+        expect(page.get_by_text("Add files")).to_be_visible()
+        expect(page.locator("#file-list li")).to_have_count(1)
+    else:
+        expect(page.locator(".facts-table")).to_contain_text("1 indexed")
+
+
 def test_a_list_drawn_anew_behind_a_question_gives_the_focus_back(
     own: tuple[Served, Rag, Path], visit: Callable[..., Page]
 ) -> None:

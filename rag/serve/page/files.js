@@ -23,12 +23,11 @@ export async function load() {
 
 export function openPanel() {
   const search = el("input", { id: "file-search", type: "search", placeholder: "Find a file", "aria-label": "Find a file", oninput: draw });
-  const pick = el("input", { id: "pick", type: "file", multiple: true, class: "hidden", "aria-label": "Files to add", onchange: (event) => add([...event.target.files]) });
-  const changes = state.overview?.changes;
+  const pick = el("input", { id: "pick", type: "file", multiple: true, class: "hidden changes", "aria-label": "Files to add", onchange: (event) => add([...event.target.files]) });
   panel.open("files", "Files", [
     sync.box(),
-    el("div", { class: "row" }, search, changes ? el("label", { class: "button", for: "pick" }, "Add files") : null, changes ? pick : null),
-    changes ? el("p", { class: "dim" }, "Files can also be dropped anywhere on the page. They are written into the document folder.") : null,
+    el("div", { class: "row" }, search, el("label", { class: "button changes", for: "pick" }, "Add files"), pick),
+    el("p", { class: "dim changes" }, "Files can also be dropped anywhere on the page. They are written into the document folder."),
     el("p", { id: "file-count", class: "dim", role: "status" }),
     el("ul", { id: "file-list", class: "files" }),
   ]);
@@ -38,6 +37,8 @@ export function openPanel() {
 function draw() {
   const list = $("file-list");
   if (!list) return;
+  // Whether they may be changed isn't known before the server's first answer: the panel may be open by then.
+  for (const node of $("panel-body").querySelectorAll(".changes")) node.hidden = !state.overview?.changes;
   const wanted = $("file-search").value.trim().toLowerCase();
   const found = files.filter((f) => f.path.toLowerCase().includes(wanted));
   $("file-count").textContent = found.length > SHOWN ? `${count(found.length, "file")}, the first ${SHOWN} are shown` : count(found.length, "file");

@@ -6,7 +6,10 @@ import { state } from "./talk.js";
 
 export function openPanel() {
   const o = state.overview;
-  if (!o) return;
+  if (!o) { // the first look at the server opens it again
+    panel.open("index", "Index", [el("p", { class: "dim" }, "The server is asked…")]);
+    return;
+  }
   const rows = [
     ["Folder", o.name],
     ["Generation", String(o.generation)],
