@@ -72,6 +72,9 @@ class Rag(Parts):
 
         Nothing is read or loaded yet. Raises ConfigError.
         """
+        if llm is not None and not callable(getattr(llm, "stream", None)):
+            told = f"llm is {str(llm)[:60]!r} ({type(llm).__name__}), not a LangChain chat model"
+            raise ConfigError(told, "make one, such as ChatOllama(model=…), or set generate.kind and generate.model")
         dotted = {k.replace("__", ".", 1): v for k, v in overrides.items()}
         if docs is not None:
             dotted["documents.path"] = docs
@@ -196,9 +199,10 @@ class Rag(Parts):
         """`search` with the query's vector and the time of each stage."""
         return self.retriever.search(question, filter, top_k=k, **settings)
 
-    def why(self, question: str, path: str, **settings: Any) -> Why:
+    def why(self, question: str, path: Path | str, **settings: Any) -> Why:
         """Why a file is, or isn't, among the hits for a question."""
-        return self.retriever.why(question, path, **settings)
+        name = path.as_posix() if isinstance(path, Path) else path
+        return self.retriever.why(question, name, **settings)
 
     def ask(
         self,
@@ -324,7 +328,7 @@ class Rag(Parts):
         self,
         judgements: Dataset | Path | str,
         *,
-        metrics: str = "",
+        metrics: str | Sequence[str] = "",
         answers: bool = True,
         sample: int | None = None,
         seed: int = 0,
@@ -365,7 +369,7 @@ class Rag(Parts):
             return evaluate(
                 other,
                 dataset,
-                metrics=metrics,
+                metrics=metrics if isinstance(metrics, str) else " ".join(map(str, metrics)),
                 answers=answers,
                 threshold=threshold,
                 sample=sample,
@@ -442,25 +446,27 @@ class Rag(Parts):
         with catalog.snapshot() as generation:
             return generation
 
-    def original(self, path: str) -> Path:
+    def original(self, path: Path | str) -> Path:
         """The file that `source(path)` was read from. Raises QueryError when there is none in the index, and
         DocumentError when it isn't any more what was read."""
-        path = self.source(path).path
+        name = self.source(path).path
         catalog = self._any_reader.catalog
         with catalog.snapshot() as generation:
-            row = catalog.file_at(path, generation)
+            row = catalog.file_at(name, generation)
         root = self.config.documents.path.expanduser().resolve()
-        full = (root / path).resolve()
+        full = (root / name).resolve()
         try:
             status = full.stat() if full.is_relative_to(root) else None
         except OSError:
             status = None
         if row is None or status is None or (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns):
-            raise DocumentError(f"{path} isn't any more what was read at the last sync", "run `rag sync`")
+            raise DocumentError(f"{name} isn't any more what was read at the last sync", "run `rag sync`")
         return full
 
-    def source(self, path: str) -> Source:
-        """A file's text as it was loaded, with its map of pages, lines and headings."""
+    def source(self, path: Path | str) -> Source:
+        """A file's text as it was loaded, with its map of pages, lines and headings. `path`: as in `files`, or the end
+        of one that no other has. Raises QueryError."""
+        path = path.as_posix() if isinstance(path, Path) else path
         path = path.encode("utf-8", "replace").decode()  # half a character is in no name, and SQLite takes none
         catalog = self._any_reader.catalog
         with catalog.snapshot() as generation:
@@ -479,7 +485,7 @@ class Rag(Parts):
             return catalog.source(row.content_id, row.path)
 
     def get(
-        self, path: str, first: int | None = None, last: int | None = None, page: int | None = None
+        self, path: Path | str, first: int | None = None, last: int | None = None, page: int | None = None
     ) -> tuple[Source, Span]:
         """Lines first..last of a file, or a page, or all of it: its source and the span in it."""
         source = self.source(path)

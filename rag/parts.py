@@ -166,10 +166,14 @@ class Parts:
 
     def _rerank(self, name: str) -> Rerank | None:
         """A reranker by the name that `retrieve.rerank` takes; loaded once."""
-        from rag.read import make_rerank
+        from rag.embed import resolve_model
+        from rag.read import RANKS, make_rerank
+
+        def find(name: str) -> Path:  # whole: what loads a model file by file asks the hub for each again and again
+            return resolve_model(name, ("path", "hub"), "retrieve.rerank: cross-encoder", RANKS).folder
 
         rerank: Rerank | None = self._part(
-            f"rerank {name}", lambda: make_rerank(name, lambda: self.passage_reader, self.config.embed.device)
+            f"rerank {name}", lambda: make_rerank(name, lambda: self.passage_reader, find, self.config.embed.device)
         )
         return rerank
 

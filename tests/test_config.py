@@ -176,6 +176,9 @@ def test_errors_name_the_variable_or_the_flag() -> None:
     error = refused(RAG_RETRIEVE__TOPK="1")
     assert error.message == "environment variable RAG_RETRIEVE__TOPK: there is no setting retrieve.topk"
     assert "retrieve.top_k" in error.hint
+    error = refused(RAG_RETRIEVE_TOP_K="1")  # it would change nothing
+    assert error.message == "environment variable RAG_RETRIEVE_TOP_K: there is no such setting"
+    assert error.hint.endswith("RAG_RETRIEVE__TOP_K")
     assert refused(overrides={"split.kind": "x"}).message == "flag: split.kind is 'x'"
     assert refused(overrides={"top_k": "1"}).message == "flag: there is no setting top_k"
     message = refused(overrides={"retrieve.top_k": "9"}, RAG_RETRIEVE__CANDIDATES="3").message

@@ -88,6 +88,7 @@ def test_a_figure_is_the_mean_of_its_rows(report: Report) -> None:
 
 def test_retrieval_values_stand_before_answer_values_in_the_order_asked_for(asked: Rag) -> None:
     names = [f.name for f in asked.evaluate(THREE, metrics="span_recall@2 ndcg@3").figures]
+    assert names == [f.name for f in asked.evaluate(THREE, metrics=["span_recall@2", "ndcg@3"]).figures]
     assert names[:3] == ["span_recall@2", "ndcg@3", "right"]
 
 
@@ -314,7 +315,7 @@ def test_a_name_that_is_enough_for_people_is_none_for_evidence(make_rag: Callabl
     write(docs / "deep", metals_md=METALS)
     rag = make_rag()
     rag.sync()
-    assert rag.source("metals.md").path == "deep/metals.md"
+    assert rag.source("metals.md").path == rag.source(Path("deep") / "metals.md").path == "deep/metals.md"
     with pytest.raises(JudgementError, match=r"there is no 'metals\.md'"):
         rag.evaluate(Dataset("one", (COPPER,)))
 

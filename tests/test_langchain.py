@@ -138,6 +138,8 @@ def test_open_refuses_to_change_a_finished_config(tmp_path: Path, rag: Rag) -> N
 
     with pytest.raises(ConfigError, match="finished Config"):
         Rag.open(rag.config, docs=tmp_path)
+    with pytest.raises(ConfigError, match=r"^llm is 'gpt' \(str\), not a LangChain chat model"):
+        Rag.open(rag.config, llm="gpt")  # type: ignore[arg-type]
 
 
 def test_open_says_that_what_is_wrong_was_given_to_it() -> None:

@@ -290,7 +290,7 @@ def test_a_cross_encoder_by_path(base: Path, tmp_path: Path, places: Callable[..
     PreTrainedTokenizerFast(tokenizer_file=str(base / "tokenizer.json"), **special).save_pretrained(folder)
     assert AutoTokenizer.from_pretrained(folder)
     texts = ["the tower stands in paris", "bananas", "a sweet tower " * 8]
-    rerank = make_rerank(str(folder), lambda: pytest.fail("not the embedded one"))
+    rerank = make_rerank(str(folder), lambda: pytest.fail("not the embedded one"), Path)
     assert rerank is not None
     scores = rerank("where is the tower ?", texts)
     assert all(0 <= s <= 1 for s in scores)
@@ -302,15 +302,19 @@ def test_a_cross_encoder_by_path(base: Path, tmp_path: Path, places: Callable[..
     shutil.copytree(folder, two)
     BertForSequenceClassification(BertConfig.from_pretrained(base, num_labels=2)).save_pretrained(two)
     with pytest.raises(ModelMismatch, match="2 outputs"):
-        make_rerank(str(two), lambda: pytest.fail("not the embedded one"))("q", ["p"])  # type: ignore[misc]
+        make_rerank(str(two), lambda: pytest.fail("not the embedded one"), Path)("q", ["p"])  # type: ignore[misc]
 
 
 def test_no_such_reranker(places: Callable[..., Rag], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    rag = places(retrieve__rerank=str(tmp_path / "nothing"))
-    with pytest.raises(ModelNotFound, match="no cross-encoder") as caught:
-        rag.search("tower")
+    for name in (str(tmp_path / "nothing"), "cross-encoder/none"):
+        with pytest.raises(ModelNotFound, match=r"cross-encoder '.*' not found: no folder .*; the hub") as caught:
+            places(retrieve__rerank=name).search("tower")
     assert "none | builtin" in caught.value.hint
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "nothing" / "config.json").write_text("{}")
+    with pytest.raises(ModelNotFound, match="no cross-encoder"):
+        places(retrieve__rerank=str(tmp_path / "nothing")).search("tower")
 
 
 # ---- short answers --------------------------------------------------------------------------------------------------

@@ -84,6 +84,24 @@ def test_the_key_opens(locked: Served) -> None:
     assert send(locked, "GET", "/status", authorization=f"bearer {KEY}").status_code == 200
 
 
+def test_head_is_get_without_its_body(locked: Served) -> None:
+    for path in ("/", "/page/app.js", "/health", "/status", "/documents", "/openapi.json", "/nothing/here"):
+        asked, bare = (send(locked, method, path, authorization=f"Bearer {KEY}") for method in ("GET", "HEAD"))
+        assert bare.status_code == asked.status_code
+        assert bare.content == b""
+        assert bare.headers["content-length"] == asked.headers["content-length"]
+        assert bare.headers["content-type"] == asked.headers["content-type"]
+
+
+def test_what_is_not_there_is_named(locked: Served) -> None:
+    error = locked.client.get("/nothing/here").json()["error"]
+    assert (error["type"], error["message"]) == ("NotFound", "there is no /nothing/here")
+    response = locked.client.get("/ask")
+    assert response.json()["error"]["message"] == "/ask takes no GET"
+    assert response.headers["allow"] == "POST"
+    assert response.json()["error"]["type"] == "MethodNotAllowed"
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "192.168.0.9",
              "localhost@evil.example", "[::1", "", "127.0.0.1:x", "localhost:8000:9"],

@@ -19,6 +19,7 @@ from shell import METAL, RIVER, write
 from rag.build import Rag
 
 COPPER = "At what temperature does copper melt?"
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGVyb24="}}
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,7 @@ def test_history_reaches_the_model_without_our_sources(make_rag: Callable[..., R
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"messages": said("a", "b")}, "assistant"),
         ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": COPPER}, PICTURE]}]}, "image_url"),
         ({"extra_body": {"filter": "size=1"}}, "size"),
     ],
 )
@@ -149,9 +151,9 @@ def test_a_wrong_key_is_the_clients_own_error(server: Served) -> None:
 
 def test_parts_of_a_message_and_sampling_settings_are_taken(client: openai.OpenAI) -> None:
     content: Any = [{"type": "text", "text": COPPER}]
-    got = client.chat.completions.create(
-        model="papers", messages=[{"role": "user", "content": content}], temperature=1, max_tokens=5, seed=3
-    )
+    before: Any = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, PICTURE]}
+    messages: Any = [before, {"role": "assistant", "content": "A heron."}, {"role": "user", "content": content}]
+    got = client.chat.completions.create(model="papers", messages=messages, temperature=1, max_tokens=5, seed=3)
     assert "1085" in (got.choices[0].message.content or "")
 
 
@@ -221,8 +223,9 @@ async def test_mcp_beside_a_sync_and_beside_many_questions(
             assert not (await asyncio.wait({early}, timeout=0.5))[0]
             go.set()
             assert (await early).structured_content["passages"]  # type: ignore[index]
+            server.events("/sync/events")  # what it found is served a moment before the sync has ended
             go.clear()
-            server.client.post("/sync")
+            assert server.client.post("/sync").status_code == 202
             status = (await client.call_tool("status", {})).structured_content
             assert status is not None
             assert status["syncing"] is True

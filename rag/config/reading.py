@@ -208,6 +208,12 @@ def _escape(value: Any) -> Any:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    for section, field in Config.model_fields.items():
+        for key in getattr(field.annotation, "model_fields", {}):
+            name, meant = (f"{ENV_PREFIX}{section}{mark}{key}".upper() for mark in ("_", "__"))
+            if name in environ:
+                hint = f"two lines part a section from its key: {meant}"
+                raise ConfigError(f"environment variable {name}: there is no such setting", hint)
     return {
         name[len(ENV_PREFIX) :].lower().replace("__", ".", 1): value
         for name, value in environ.items()

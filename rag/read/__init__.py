@@ -9,6 +9,6 @@ How the embedded one is made: training/reader/.
 """
 
 from rag.read.passage_reader import WEIGHTS, PassageReader
-from rag.read.rerank import Rerank, make_rerank
+from rag.read.rerank import RANKS, Rerank, make_rerank
 
-__all__ = ["WEIGHTS", "PassageReader", "Rerank", "make_rerank"]
+__all__ = ["RANKS", "WEIGHTS", "PassageReader", "Rerank", "make_rerank"]

@@ -5,43 +5,51 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rag.errors import ModelMismatch, ModelNotFound
+from rag.errors import ModelMismatch, ModelNotFound, brief
 from rag.read.passage_reader import PassageReader
 
 Rerank = Callable[[str, Sequence[str]], list[float]]
+RANKS = (
+    "name a folder with a saved CrossEncoder, or a model of the hub while there is a network; "
+    "or set retrieve.rerank: none | builtin"
+)
 
 
-def make_rerank(name: str, reader: Callable[[], PassageReader], device: str = "cpu") -> Rerank | None:
-    """`none`, `builtin` (the embedded reader), or the path or hub name of a cross-encoder. Loads nothing yet."""
+def make_rerank(
+    name: str, reader: Callable[[], PassageReader], find: Callable[[str], Path], device: str = "cpu"
+) -> Rerank | None:
+    """`none`, `builtin` (the embedded reader), or the path or hub name of a cross-encoder, whose files `find` finds.
+    Loads nothing yet."""
     if name == "none":
         return None
     if name == "builtin":
         return lambda question, texts: [sigmoid(r.relevance) for r in reader().read(question, texts)]
-    return CrossEncoders(name, device)
+    return CrossEncoders(name, find, device)
 
 
 class CrossEncoders:
     """Any sentence-transformers CrossEncoder with one output. Pairs are sorted by length, so little is padded."""
 
-    def __init__(self, name: str, device: str) -> None:
+    def __init__(self, name: str, find: Callable[[str], Path], device: str) -> None:
         self.name, self.device = name, device
+        self._find = find
         self._lock = threading.Lock()
 
     @cached_property
     def _model(self) -> Any:
         from sentence_transformers import CrossEncoder
 
+        folder = self._find(self.name)
         try:
-            model = CrossEncoder(self.name, device=self.device)
+            model = CrossEncoder(str(folder), device=self.device)
         except Exception as error:  # whatever the hub, safetensors or the model's own code raise
             raise ModelNotFound(
-                f"retrieve.rerank: no cross-encoder at {self.name!r} ({type(error).__name__}: {error})",
-                "name a folder with a saved CrossEncoder, or a model of the hub while there is a network; "
-                "or set retrieve.rerank: none | builtin",
+                f"retrieve.rerank: no cross-encoder at {self.name!r} ({brief(error, named=True)})", RANKS
             ) from error
         if model.num_labels != 1:
             raise ModelMismatch(

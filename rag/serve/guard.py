@@ -100,7 +100,9 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         began = time.perf_counter()
-        answer = _Answer(send, scope)
+        method, answer = scope["method"], _Answer(send, scope)
+        if method == "HEAD":  # what GET would say, without its body
+            scope = {**scope, "method": "GET"}
         try:
             self._check(scope)
             if scope["path"] in ASKING:
@@ -116,7 +118,7 @@ class Guard:
             await answer.refuse(as_problem(error))
         finally:
             route = scope.get("route")
-            self.seen(scope["method"], getattr(route, "path", "none"), answer.status, time.perf_counter() - began)
+            self.seen(method, getattr(route, "path", "none"), answer.status, time.perf_counter() - began)
 
     # ---- who asks -----------------------------------------------------------------------------------------
 
@@ -213,10 +215,11 @@ class Guard:
 
 
 class _Answer:
-    """The sending side: adds the headers, remembers the status, and can put a refusal in the answer's place."""
+    """The sending side: adds the headers, remembers the status, and can put a refusal in the answer's place. A HEAD
+    request gets no body."""
 
     def __init__(self, send: Send, scope: Scope) -> None:
-        self._send, self._scope = send, scope
+        self._send, self._bare = send, scope["method"] == "HEAD"
         self.status = 0  # 0: nothing was sent, the client had left
         self.instead: Problem | None = None
 
@@ -234,6 +237,8 @@ class _Answer:
             message = {**message, "headers": headers}
         elif self.instead is not None and self.status == self.instead.status:
             return  # the refusal was all
+        elif self._bare:
+            message = {**message, "body": b""}
         await self._send(message)
 
     async def refuse(self, problem: Problem) -> None:
@@ -245,7 +250,7 @@ class _Answer:
             {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
         )
         self.instead = problem
-        body = b"" if self._scope["method"] == "HEAD" else response.body
+        body = b"" if self._bare else response.body
         await self._send({"type": "http.response.body", "body": body})
 
 

@@ -30,6 +30,7 @@ from rag.tame import tame
 from rag.types import Answer, Message
 
 SOURCES = "\n\nSources:\n"
+TEXTS = ("text", "input_text")  # types of a message's parts; an earlier message may hold others, for another model
 MOST_INPUTS = 2048
 UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": ProblemOut, "description": "There is no such model"}}
 
@@ -225,6 +226,11 @@ def _conversation(messages: list[ChatMessage]) -> tuple[str, list[Message]]:
         if each.role in ("user", "assistant"):
             role: Literal["user", "assistant"] = "user" if each.role == "user" else "assistant"
             history.append(Message(role, each.text.partition(SOURCES)[0]))
+    if isinstance(parts := messages[-1].content, list):
+        other = next((p.type for p in parts if p.type not in TEXTS), None)
+        if other is not None:
+            told = f"the question holds {other[:40]!r}: this model reads text"
+            raise Problem(422, "Unsupported", told, "leave it out")
     return messages[-1].text, history
 
 

@@ -68,9 +68,9 @@ def as_problem(error: Exception) -> Problem:
             status = next(STATUS[c] for c in type(error).__mro__ if c in STATUS)
             return Problem(status, type(error).__name__, error.message, error.hint)
         case HTTPException():
-            kind = {404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge"}.get(error.status_code, "BadRequest")
-            hint = "says what is expected" if kind == "BadRequest" else "lists what there is"
-            return Problem(error.status_code, kind, str(error.detail), f"/openapi.json {hint}", error.headers)
+            kind = "TooLarge" if error.status_code == 413 else "BadRequest"
+            hint = "/openapi.json says what is expected"
+            return Problem(error.status_code, kind, str(error.detail), hint, error.headers)
         case RequestValidationError():
             return _unfit(error)
         case _:
@@ -94,4 +94,10 @@ def _unfit(error: RequestValidationError) -> Problem:
 
 async def answer(request: Request, error: Exception) -> Response:
     """For FastAPI's exception handlers."""
+    if isinstance(error, HTTPException) and error.status_code in (404, 405):  # of the router: it names neither
+        path = request.url.path[:100]
+        told, kind = f"there is no {path}", "NotFound"
+        if error.status_code == 405:
+            told, kind = f"{path} takes no {request.method[:20]}", "MethodNotAllowed"
+        error = Problem(error.status_code, kind, told, "/openapi.json lists what there is", error.headers)
     return as_problem(error).response()

@@ -23,7 +23,10 @@ export async function load() {
 
 export function openPanel() {
   const search = el("input", { id: "file-search", type: "search", placeholder: "Find a file", "aria-label": "Find a file", oninput: draw });
-  const pick = el("input", { id: "pick", type: "file", multiple: true, class: "hidden changes", "aria-label": "Files to add", onchange: (event) => add([...event.target.files]) });
+  const pick = el("input", { id: "pick", type: "file", multiple: true, class: "hidden changes", "aria-label": "Files to add", onchange: (event) => {
+    add([...event.target.files]);
+    event.target.value = ""; // or the same file, picked again, would be no change
+  } });
   panel.open("files", "Files", [
     sync.box(),
     el("div", { class: "row" }, search, el("label", { class: "button changes", for: "pick" }, "Add files"), pick),
