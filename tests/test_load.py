@@ -839,13 +839,52 @@ def test_html_quotes_code_and_lists_are_whole(tmp_path: Path) -> None:
     )
 
 
+def test_html_lists_are_numbered_as_a_browser_shows_them(tmp_path: Path) -> None:
+    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
+    page = (
+        f"<html><body><article><h1>Rules</h1>{words}"
+        "<ol start='5'><li><p>Never <b>run</b> it alone.</p><p>Or at night.</p></li>"
+        "<li><strong>Close</strong> the valve.<ol style='list-style-type: lower-roman'><li>left</li><li>right</li></ol>"
+        "</li></ol><h2>Parts</h2>"
+        "<ol type='a'><li>pumps</li><li value='7'>fans</li></ol><h2>Down</h2><ol reversed><li>two</li><li>one</li></ol>"
+        "<h2>Typed</h2><ol style='list-style: none'><li>(a) first</li><li>(b) second</li></ol><h2>Plain</h2>"
+        "<ol><li>ready</li><li>go</li></ol><blockquote><ol start='9'><li>nine</li></ol></blockquote>"
+        f"<h2>More</h2>{words.replace('heron', 'stork')}</article></body></html>"
+    )
+    source = load(put(tmp_path, "a.html", page))
+    assert source.text.partition("fish.\n\n")[2].partition("\n\n## More")[0] == (
+        "5. Never run it alone.\n   Or at night.\n6. Close the valve.\n  - i. left\n  - ii. right\n\n"
+        "## Parts\n\n- a. pumps\n- g. fans\n\n## Down\n\n2. two\n1. one\n\n"
+        "## Typed\n\n- (a) first\n- (b) second\n\n## Plain\n\n1. ready\n2. go\n\n> 9. nine"
+    )
+
+
+def test_html_lists_in_cells_are_kept(tmp_path: Path) -> None:
+    """trafilatura loses them; a table that arranges a page is left alone."""
+    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
+    rows = (
+        "<tr><th>Part</th><th>Steps</th></tr>"
+        "<tr><td>Pump</td><td>before <ul><li><p>oil <b>it</b> well</p><ul><li>daily</li></ul></li><li>clean</li></ul>"
+        " after</td></tr>"
+        "<tr><td>Fan</td><td><ol start='3'><li>stop</li><li>wait</li></ol></td></tr>"
+        "<tr><td>Belt</td><td><dl><dt>Width</dt><dd>4 cm</dd></dl></td></tr>"
+    )
+    page = f"<html><body><article><h1>Care</h1>{words}<table>{rows}</table>{words}</article></body></html>"
+    assert (
+        "| Part | Steps |\n| --- | --- |\n| Pump | before oil it well daily clean after |\n"
+        "| Fan | 3. stop 4. wait |\n| Belt | Width 4 cm |\n"
+    ) in load(put(tmp_path, "a.html", page)).text
+    page = f"<html><body><table><tr><td><h1>Care</h1>{words}<ul><li>oil</li><li>air</li></ul>{words}</td></tr></table>"
+    assert "oil" in load(put(tmp_path, "b.html", page)).text
+
+
 def test_what_a_browser_sets_in_a_line_stays_in_it() -> None:
     found = visible(
         "<body><h2>CHAPTER I.<br/>Down the <div>Hole</div></h2><h2><img src='o.png'/>The Pool</h2>"
         "<p>very <ins>tired</ins> of super<wbr/>fluous <img src='x.png'/> words</p>"
         "<p>私は<ruby>漢字<rt>かんじ</rt></ruby>を学びます。</p>"
         "<table><caption>Prices in <b>euros</b></caption><tr><th>Part</th><th>Price</th></tr>"
-        "<tr><td>Bolt</td><td>2</td></tr></table><ol type='a'><li>alpha</li><li value='5'>five</li></ol></body>"
+        "<tr><td><b><i>Bo</i></b>lt<script>x</script></td><td>2</td></tr></table><ol type='a'><li>alpha</li><li value='5'>five</li></ol></body>"
     )
     assert [h.title for h in found.headings] == ["CHAPTER I. Down the Hole", "The Pool"]
     assert found.text == (

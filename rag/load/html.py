@@ -16,6 +16,8 @@ from rag.load.numerals import numeral
 from rag.types import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rag.config import Load
 
 _CHARSET = re.compile(rb"""(?i)<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*["']?([\w.:-]{1,40})""")
@@ -24,6 +26,20 @@ _UNSHOWN = re.compile(  # by a style of the element's own: what style sheets and
     r"(?i)display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|(?:font-size|opacity)\s*:\s*0*\.?0+\s*(?:[a-z%]+\s*)?(?:[;!]|$)"
 )
 _MOST_LOOKED_FOR = 100
+
+_MARK = re.compile("⸢⸢([0-9A-Za-z]*\\.?)⸣⸣")  # how a list's number gets through trafilatura
+_LIST_STYLE = re.compile(r"(?i).*\blist-style(?:-type)?\s*:\s*(?:inside\s+|outside\s+)?([a-z-]+)", re.DOTALL)
+_FORMS = {
+    "none": "",
+    "decimal": "1",
+    "decimal-leading-zero": "01",
+    "lower-alpha": "a",
+    "lower-latin": "a",
+    "upper-alpha": "A",
+    "upper-latin": "A",
+    "lower-roman": "i",
+    "upper-roman": "I",
+}
 
 _LITTLE = 250  # characters; below it trafilatura itself only gathers the paragraphs and loses what stands beside them
 _MOST = 0.9  # of the words that are shown: a page with hardly anything beside its matter, as Writer exports it
@@ -43,6 +59,8 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     if tree is not None:
         _unlink_headings(tree)
         _keep_lines(tree)
+        _keep_lists_of_cells(tree)
+        _keep_marks(tree)
     title = None if tree is None else extract_metadata(tree, extensive=False).title
     main = None if tree is None else trafilatura.bare_extraction(tree, include_comments=False, include_formatting=True)
     blocks = Blocks()
@@ -94,6 +112,54 @@ def _keep_lines(tree: Any) -> None:
         block.append(span)
 
 
+def _keep_lists_of_cells(tree: Any) -> None:
+    """trafilatura takes no list out of a table's cell: such a cell becomes its words."""
+    for table in tree.iter("table"):
+        wide = sum(len(row.xpath("td | th")) > 1 for row in table.iter("tr"))
+        if wide < 2 or next(table.iterdescendants("table", "h1", "h2", "h3"), None) is not None:
+            continue  # it arranges a page
+        for cell in list(table.iter("td", "th")):
+            lists = list(cell.iterdescendants("ul", "ol", "dl"))
+            for item, mark in [each for node in lists for each in _marks(node) if each[1]]:
+                _put_mark(item, mark)
+            if lists:
+                words = _shown(cell)
+                for inside in list(cell):
+                    cell.remove(inside)
+                cell.text = words
+
+
+def _keep_marks(tree: Any) -> None:
+    """trafilatura leaves out where a list begins and how it counts: what a browser shows goes into the items' text."""
+    for node in tree.iter("ol"):
+        marks = list(_marks(node))
+        if [mark for _, mark in marks] == [f"{n}." for n in range(1, len(marks) + 1)]:
+            continue
+        for child, mark in marks:
+            _put_mark(child, mark)
+
+
+def _put_mark(node: Any, mark: str) -> None:
+    """In front of the item's first words."""
+    while not (node.text or "").strip() and len(node) and isinstance(node[0].tag, str):
+        node = node[0]
+    node.text = f"⸢⸢{mark}⸣⸣{node.text or ''}"
+
+
+def _marks(node: Any) -> Iterator[tuple[Any, str]]:
+    """The items of a list with the number that a browser shows in front of each."""
+    items = list(node.iterchildren("li"))
+    step, first = (-1, len(items)) if "reversed" in node.attrib else (1, 1)
+    count = number(node.get("start", ""), first) - step
+    for child in items:
+        count = number(child.get("value", ""), count + step)
+        style = _LIST_STYLE.search(f"{node.get('style', '')};{child.get('style', '')}")
+        form = _FORMS.get(style[1].lower()) if style else None
+        if form is None:
+            form = child.get("type") or node.get("type") or "1"
+        yield child, f"{numeral(count, form)}." if node.tag == "ol" and form else ""
+
+
 def hidden(page: str, text: str) -> int:
     """Characters of `text`, spaces aside, that stand in elements which a browser doesn't show: `hidden`, or a style of
     their own. Of more than so many pieces the longest are looked for."""
@@ -128,7 +194,7 @@ def _block(element: Any, blocks: Blocks) -> None:
         case "table":
             blocks.table([[_inline(cell) for cell in row.iterchildren("cell")] for row in element.iter("row")])
         case "code":
-            blocks.code("".join(element.itertext()))
+            blocks.code(_MARK.sub(r"\1 ", "".join(element.itertext())))
         case "quote":
             blocks.add("\n".join(f"> {line}" for line in _inline(element).split("\n") if line.strip()))
         case _:
@@ -143,8 +209,10 @@ def _items(element: Any, blocks: Blocks, depth: int) -> None:
         nested = list(item.iterchildren("list"))
         for inner in nested:
             _take_out(inner)
-        mark = f"{at + 1}." if ordered else ""
-        blocks.item(_inline(item), depth=depth, first=depth == 0 and at == 0, mark=mark)
+        text, mark = _running(item), f"{at + 1}." if ordered else ""
+        if kept := _MARK.match(text):
+            text, mark = text[kept.end() :], kept[1]
+        blocks.item(_MARK.sub(r"\1 ", text), depth=depth, first=depth == 0 and at == 0, mark=mark)
         for inner in nested:
             _items(inner, blocks, depth + 1)
 
@@ -160,6 +228,10 @@ def _take_out(element: Any) -> None:
 
 
 def _inline(element: Any) -> str:
+    return _MARK.sub(r"\1 ", _running(element))
+
+
+def _running(element: Any) -> str:
     """Running text with single spaces; `lb` breaks the line, blocks inside (a paragraph in a cell) do too."""
     parts: list[str] = []
 
@@ -222,10 +294,7 @@ def visible(page: str) -> Blocks:
             items(child, depth + 1)
 
     def items(node: Any, depth: int) -> None:
-        count = number(node.get("start", "1"), 1) - 1
-        for at, child in enumerate(node.iterchildren("li")):
-            count = number(child.get("value", ""), count + 1)
-            mark = f"{numeral(count, node.get('type', '1'))}." if node.tag == "ol" else ""
+        for at, (child, mark) in enumerate(_marks(node)):
             item(child, depth, depth == 0 and at == 0, mark)
 
     def walk(node: Any) -> None:
@@ -263,13 +332,19 @@ def visible(page: str) -> Blocks:
 
 def _shown(node: Any) -> str:
     """The words of an element, with single spaces; those of blocks in it don't run together."""
-    parts = []
-    for part in node.iter():
-        hidden = not isinstance(part.tag, str) or part.tag in _HIDDEN
-        if not hidden:
-            parts.append((" " if part.tag not in _INLINE else "") + (part.text or ""))
-        if part is not node:
-            parts.append(part.tail or "")
+    parts: list[str] = []
+
+    def walk(part: Any) -> None:
+        if not isinstance(part.tag, str) or part.tag in _HIDDEN:
+            return
+        gap = "" if part.tag in _INLINE else " "
+        parts.extend((gap, part.text or ""))
+        for child in part:
+            walk(child)
+            parts.append(child.tail or "")
+        parts.append(gap)
+
+    walk(node)
     return " ".join("".join(parts).split())
 
 
