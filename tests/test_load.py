@@ -884,7 +884,8 @@ def test_what_a_browser_sets_in_a_line_stays_in_it() -> None:
         "<p>very <ins>tired</ins> of super<wbr/>fluous <img src='x.png'/> words</p>"
         "<p>私は<ruby>漢字<rt>かんじ</rt></ruby>を学びます。</p>"
         "<table><caption>Prices in <b>euros</b></caption><tr><th>Part</th><th>Price</th></tr>"
-        "<tr><td><b><i>Bo</i></b>lt<script>x</script></td><td>2</td></tr></table><ol type='a'><li>alpha</li><li value='5'>five</li></ol></body>"
+        "<tr><td><b><i>Bo</i></b>lt<script>x</script></td><td>2</td></tr></table>"
+        "<ol type='a'><li>alpha</li><li value='5'>five</li></ol></body>"
     )
     assert [h.title for h in found.headings] == ["CHAPTER I. Down the Hole", "The Pool"]
     assert found.text == (
