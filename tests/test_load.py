@@ -878,6 +878,35 @@ def test_html_lists_in_cells_are_kept(tmp_path: Path) -> None:
     assert "oil" in load(put(tmp_path, "b.html", page)).text
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("<div>It returns an <code>int</code> or <b>None</b>.</div>", "It returns an int or None."),
+        ("<div><div>Alone in <i>two</i></div> and behind that one</div>", "Alone in two\n\nand behind that one"),
+        ("<section><h3>Sub</h3>Words without an element.<p>More.</p></section>",
+         "### Sub\n\nWords without an element.\n\nMore."),
+        ("<div>First line of all<br>second line</div>", "First line of all\nsecond line"),
+        ("<div><a href='a'>Home</a> | <a href='b'>All about us and more</a></div>", ""),
+        ("<p>On <time>12 May</time> press <button>Save</button>, <q>now</q>.</p>", "On 12 May press Save, now."),
+        ("<p>Where <math><mi>x</mi><mo>=</mo><mn>3</mn></math> and <math alttext='y^2'><mi>y</mi></math>.</p>",
+         "Where x=3 and y^2."),
+        ("<aside>Buy more.</aside><aside class='admonition note'>Mind the gap.</aside>", "Mind the gap."),
+        ("<figure><img src='x' alt='y'><figcaption>Figure 2: the pump</figcaption></figure>", "Figure 2: the pump"),
+        ("<ol><li>Run:<pre>make all\nmake test</pre>then</li><li>Wait</li></ol>",
+         "1. Run:\n   make all\n   make test\n   then\n2. Wait"),
+        ("<ul><li>Sizes<table><tr><td>a</td><td>1</td></tr><tr><td>b</td><td>2</td></tr></table></li></ul>",
+         "- Sizes\n  a 1\n  b 2"),
+        ("<ul><li><div>First thing</div><div>second thing</div></li></ul>", "- First thing\n  second thing"),
+    ],
+)  # fmt: skip
+def test_html_loses_no_words_that_are_no_paragraph(tmp_path: Path, given: str, text: str) -> None:
+    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
+    stork = words.replace("heron", "stork")
+    page = f"<html><body><article><h1>Birds</h1>{words}{given}{stork}<h2>More</h2>{words}</article></body></html>"
+    whole = load(put(tmp_path, "a.html", page)).text
+    assert whole.partition("fish.\n\n")[2].partition("The stork")[0].strip() == text
+
+
 def test_what_a_browser_sets_in_a_line_stays_in_it() -> None:
     found = visible(
         "<body><h2>CHAPTER I.<br/>Down the <div>Hole</div></h2><h2><img src='o.png'/>The Pool</h2>"
@@ -942,7 +971,8 @@ def test_a_heading_that_is_a_link_to_itself_is_one(title: str) -> None:
 
 @pytest.mark.skipif(not (SHARED / "html-articles").is_dir(), reason="shared/data/html-articles is not here")
 def test_html_main_text_on_the_public_benchmark() -> None:
-    """4-gram shingle F1 over 12 pages; over all 60 of this copy: .959 (get_text .665, readability .922)."""
+    """4-gram shingle F1 over 12 pages; over all 60 of this copy: .957, of precision .941 and recall .974; trafilatura
+    by itself .958, of .947 and .969 (published for all 181: .958; get_text .665, readability .922)."""
     import gzip
     import re
     from collections import Counter

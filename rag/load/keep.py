@@ -1,0 +1,244 @@
+"""What trafilatura would lose of a page, or take for something else, in forms that it keeps. The words stay the same.
+
+It is made for articles on the web, and drops what there is seldom part of one: words that stand in a `div` by
+themselves, lists in the cells of a table, dates in `time`, notes in an `aside`. In manuals, exports and saved mails
+these hold the matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rag.load.blocks import number
+from rag.load.numerals import numeral
+
+HIDDEN = {"script", "style", "noscript", "template", "head", "svg", "iframe", "object", "rt", "rp"}
+INLINE = frozenset(
+    "a abbr acronym b bdi bdo big button cite code del em font i img input ins kbd label mark q rb ruby s samp "  # noqa: SIM905
+    "small span strike strong sub sup time tt u var wbr".split()
+)
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_ANCHORS = {"", "¶", "#", "§", "🔗", "link"}  # what a link to a heading itself shows
+_DROPPED = ("button", "label", "math", "output", "q", "time")  # with their words
+_RUNNING = ("p", "li", "dd", "dt", "td", "th", "blockquote", *_HEADINGS)
+_NOTE = re.compile(r"(?i)\b(?:(?:foot|end)?note|tip|hint|caution|warning|danger|important|admonition|callout)s?\b")
+_HOLDERS = ("div", "center", "section", "article", "main")
+_LEAST = 3  # words beside links that a paragraph has; fewer are mostly navigation
+
+_MARK = re.compile("⸢⸢([0-9A-Za-z]*\\.?)⸣⸣")  # how a list's number gets through trafilatura
+_LIST_STYLE = re.compile(r"(?i).*\blist-style(?:-type)?\s*:\s*(?:inside\s+|outside\s+)?([a-z-]+)", re.DOTALL)
+_FORMS = {
+    "none": "",
+    "decimal": "1",
+    "decimal-leading-zero": "01",
+    "lower-alpha": "a",
+    "lower-latin": "a",
+    "upper-alpha": "A",
+    "upper-latin": "A",
+    "lower-roman": "i",
+    "upper-roman": "I",
+}
+
+
+def keep(tree: Any) -> None:
+    """Changes the tree of a page."""
+    unlink_headings(tree)
+    _keep_words(tree)
+    _keep_notes(tree)
+    _keep_lines(tree)
+    _keep_cells(tree)
+    _keep_marks(tree)
+    _keep_paragraphs(tree)
+
+
+def take_mark(text: str, otherwise: str) -> tuple[str, str]:
+    """An item's text, and the number in front of it that `keep` put into it, or `otherwise`."""
+    kept = _MARK.match(text)
+    return (plain(text[kept.end() :]), kept[1]) if kept else (plain(text), otherwise)
+
+
+def plain(text: str) -> str:
+    """Numbers of items as they are shown, where no list came of them."""
+    return _MARK.sub(r"\1 ", text)
+
+
+def unlink_headings(tree: Any) -> None:
+    """trafilatura takes a heading that is a link for navigation; in documentation many are a link to themselves."""
+    for heading in tree.iter(*_HEADINGS):
+        for link in list(heading.iter("a")):
+            if not (link.get("href") or "#").startswith("#"):
+                continue
+            if "".join(link.itertext()).strip().casefold() in _ANCHORS:
+                link.text = None
+                for inside in list(link):
+                    link.remove(inside)
+            link.tag = "span"
+
+
+def _keep_words(tree: Any) -> None:
+    """Elements that are dropped with the words of a sentence in them."""
+    for node in list(tree.iter(*_DROPPED)):
+        if next(node.iterancestors(*_RUNNING), None) is None:
+            continue  # a date by itself is mostly the page's own
+        if node.tag == "math":
+            source = node.xpath("string(.//*[local-name() = 'annotation'])")
+            words = node.get("alttext") or source or node.xpath("string()")
+            for inside in list(node):
+                node.remove(inside)
+            node.text = " ".join(words.split())
+        node.tag = "span"
+
+
+def _keep_notes(tree: Any) -> None:
+    for node in tree.iter("aside"):
+        if _NOTE.search(" ".join(filter(None, map(node.get, ("class", "role", "epub:type"))))):
+            node.tag = "div"
+    for caption in list(tree.iter("figcaption")):
+        for figure in caption.iterancestors("figure"):
+            figure.tag = "div"
+        caption.tag = "p"
+
+
+def _keep_lines(tree: Any) -> None:
+    """trafilatura takes a `pre` with one `span` in it for code, and keeps its lines; most others for a quote. In a
+    list's item its lines are lines of the item."""
+    for block in list(tree.iter("pre")):
+        for end in block.iter("br"):
+            end.tail = f"\n{end.tail or ''}"
+        text = block.xpath("string()")
+        for inside in list(block):
+            block.remove(inside)
+        block.text = None
+        if next(block.iterancestors("li", "dd"), None) is not None:
+            block.tag = "p"
+            first, *more = text.strip("\n").split("\n")
+            block.text = first
+            for line in more:
+                end = block.makeelement("br")
+                end.tail = line
+                block.append(end)
+            continue
+        span = block.makeelement("span")
+        span.text = text
+        block.append(span)
+
+
+def _keep_cells(tree: Any) -> None:
+    """trafilatura takes no list out of a table's cell, and no table out of a list: such a cell becomes its words, and
+    such a row a line."""
+    for table in list(tree.iter("table")):
+        rows = list(table.iter("tr"))
+        if next(table.iterancestors("li", "dd"), None) is not None:
+            for row in rows:
+                _only(row, "p", "  ".join(filter(None, map(shown, row.xpath("td | th")))))
+            table.tag = "div"
+            continue
+        wide = sum(len(row.xpath("td | th")) > 1 for row in rows)
+        if wide < 2 or next(table.iterdescendants("table", "h1", "h2", "h3"), None) is not None:
+            continue  # it arranges a page
+        for cell in list(table.iter("td", "th")):
+            lists = list(cell.iterdescendants("ul", "ol", "dl"))
+            for item, mark in [each for node in lists for each in marks(node) if each[1]]:
+                _put_mark(item, mark)
+            if lists:
+                _only(cell, cell.tag, shown(cell))
+
+
+def _only(node: Any, tag: str, text: str) -> None:
+    for inside in list(node):
+        node.remove(inside)
+    node.tag, node.text = tag, text
+
+
+def _keep_marks(tree: Any) -> None:
+    """trafilatura leaves out where a list begins and how it counts: what a browser shows goes into the items' text."""
+    for node in tree.iter("ol"):
+        found = list(marks(node))
+        if [mark for _, mark in found] != [f"{n}." for n in range(1, len(found) + 1)]:
+            for item, mark in found:
+                _put_mark(item, mark)
+
+
+def _put_mark(node: Any, mark: str) -> None:
+    """In front of the item's first words."""
+    while not (node.text or "").strip() and len(node) and isinstance(node[0].tag, str):
+        node = node[0]
+    node.text = f"⸢⸢{mark}⸣⸣{node.text or ''}"
+
+
+def marks(node: Any) -> Iterator[tuple[Any, str]]:
+    """The items of a list with the number that a browser shows in front of each."""
+    items = list(node.iterchildren("li"))
+    step, first = (-1, len(items)) if "reversed" in node.attrib else (1, 1)
+    count = number(node.get("start", ""), first) - step
+    for item in items:
+        count = number(item.get("value", ""), count + step)
+        style = _LIST_STYLE.search(f"{node.get('style', '')};{item.get('style', '')}")
+        form = _FORMS.get(style[1].lower()) if style else None
+        if form is None:
+            form = item.get("type") or node.get("type") or "1"
+        yield item, f"{numeral(count, form)}." if node.tag == "ol" and form else ""
+
+
+def _keep_paragraphs(tree: Any) -> None:
+    """Words that stand between blocks, or alone in an element that only holds blocks, are a paragraph."""
+    for holder in list(tree.iter(*_HOLDERS)):
+        if all(map(_is_inline, holder)) and next(holder.iterancestors("li", "dd"), None) is not None:
+            holder.tag = "p"
+            continue
+        runs: list[tuple[Any, list[Any]]] = [(None, [])]  # after which block; what follows it
+        for child in holder:
+            if _is_inline(child):
+                runs[-1][1].append(child)
+            else:
+                runs.append((child, []))
+        for before, run in runs:
+            text = holder.text if before is None else before.tail
+            if _words(text) + sum(_words(n.tail) + _unlinked(n) for n in run) < _LEAST:
+                continue
+            paragraph = holder.makeelement("p")
+            paragraph.text = text
+            paragraph.extend(run)
+            if before is None:
+                holder.text = None
+                holder.insert(0, paragraph)
+            else:
+                before.tail = None
+                before.addnext(paragraph)
+
+
+def _is_inline(node: Any) -> bool:
+    """Comments are, too."""
+    blocks = (n for n in node.iter() if isinstance(n.tag, str) and n.tag not in INLINE and n.tag != "br")
+    return next(blocks, None) is None
+
+
+def _unlinked(node: Any) -> int:
+    """Words in an element that stand in no link."""
+    if not isinstance(node.tag, str) or node.tag == "a":
+        return 0
+    return _words(node.text) + sum(_unlinked(child) + _words(child.tail) for child in node)
+
+
+def _words(text: str | None) -> int:
+    return len((text or "").split())
+
+
+def shown(node: Any) -> str:
+    """The words of an element, with single spaces; those of blocks in it don't run together."""
+    parts: list[str] = []
+
+    def walk(part: Any) -> None:
+        if not isinstance(part.tag, str) or part.tag in HIDDEN:
+            return
+        gap = "" if part.tag in INLINE else " "
+        parts.extend((gap, part.text or ""))
+        for child in part:
+            walk(child)
+            parts.append(child.tail or "")
+        parts.append(gap)
+
+    walk(node)
+    return " ".join("".join(parts).split())
