@@ -48,6 +48,23 @@ def test_a_message_reads_as_its_reader_sees_it() -> None:
     assert source.title == "Prüfung der Pumpe"
 
 
+def test_a_message_in_html_is_read_whole() -> None:
+    """As Gmail writes it: nothing in a paragraph, and what was answered to in a quote."""
+    said = "the meeting is moved to Thursday 14 May at 10:30, because the pump test takes longer than planned. " * 3
+    made = EmailMessage()
+    made["Subject"] = "Pump"
+    made.set_content(
+        f"<div>Hi Ann,<div><br></div><div>{said}</div><div>Please bring:</div><div><ul><li>the log book</li>"
+        "<li>both keys</li></ul></div></div><div class='gmail_quote'><div>On Tuesday Ann wrote:<br></div>"
+        "<blockquote class='gmail_quote'><div>Dear Bob,<div>is it still on?</div></div></blockquote></div>",
+        subtype="html",
+    )
+    assert load(made.as_bytes(), "a.eml", "eml").text == (
+        f"# Pump\n\nHi Ann,\n\n{said.strip()}\n\nPlease bring:\n\n- the log book\n- both keys\n\n"
+        "On Tuesday Ann wrote:\n\n> Dear Bob,\n>\n> is it still on?"
+    )
+
+
 def test_html_is_read_where_there_is_nothing_plainer() -> None:
     made = EmailMessage()
     made["Subject"] = "Offer"

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _TRANSPARENT = {f"{_W}{name}" for name in ("sdt", "sdtContent", "customXml", "ins", "moveTo", "smartTag")}
-_SKIPPED = {f"{_W}{name}" for name in ("pPr", "rPr", "del", "moveFrom", "sdtPr", "instrText", "delText", "softHyphen")}
+_UNREAD = ("pPr", "rPr", "del", "moveFrom", "sdtPr", "instrText", "delText", "softHyphen", "rt")  # rt: how it is said
+_SKIPPED = {f"{_W}{name}" for name in _UNREAD}
 _SKIPPED.add("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback")  # the Choice beside it is read
 _BOX = f"{_W}txbxContent"
 _SKIPPED.add(_BOX)  # it stands beside its paragraph, and is read after it

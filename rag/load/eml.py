@@ -79,9 +79,11 @@ class _Reader:
             return
         text = _text(data, part.get_content_charset())
         if part.get_content_type() == "text/html":
-            from rag.load import html
+            from rag.load.html import hidden, visible  # a message is all matter
 
-            self._taken(html.load(text.encode(), "body.html", self._config), deeper=1)
+            body = visible(text)
+            self.blocks.marked(body.text, body.headings, deeper=1)
+            self.unseen += hidden(text, body.text)
         else:
             self.blocks.add(text.rstrip())
 

@@ -8,11 +8,12 @@ running text gets none. It is only ever given a tree: nothing is fetched.
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rag.load.blocks import Blocks, unshown
 from rag.load.decode import clean, decode
-from rag.load.keep import HIDDEN, INLINE, keep, marks, plain, shown, take_mark, unlink_headings
+from rag.load.keep import HIDDEN, INLINE, is_matter_alone, keep, marks, plain, shown, simplify, take_mark
 from rag.types import Source
 
 if TYPE_CHECKING:
@@ -30,29 +31,28 @@ _MOST = 0.9  # of the words that are shown: a page with hardly anything beside i
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
-    """Where trafilatura finds hardly any main text (a short page), all visible text is taken, with a warning; also,
-    without one, where it took most of the words but not one of the headings."""
+    """All visible text is taken of a page that has nothing beside its matter, such as a word processor's; of one in
+    which trafilatura finds hardly any main text (a short page), with a warning; and where it took most of the words but
+    not one of the headings."""
     import trafilatura
     from trafilatura.metadata import extract_metadata
 
     declared = _CHARSET.search(data[:4096])
     page, encoding, warnings = decode(data, declared[1].decode("ascii") if declared else None)
     tree = trafilatura.load_html(page)  # None where it sees no HTML
-    if tree is not None:
+    whole = tree is not None and is_matter_alone(tree)
+    if tree is not None and not whole:
         keep(tree)
     title = None if tree is None else extract_metadata(tree, extensive=False).title
-    main = None if tree is None else trafilatura.bare_extraction(tree, include_comments=False, include_formatting=True)
-    blocks = Blocks()
-    for element in list(getattr(main, "body", [])):
-        _block(element, blocks)
-    if len(blocks.text) < _LITTLE or not blocks.headings:
-        whole = visible(page)
-        taken, every = _words(blocks.text), _words(whole.text)
+    blocks = visible(page) if whole else _main(tree)
+    if not whole and (len(blocks.text) < _LITTLE or not blocks.headings):
+        shown = visible(page)
+        taken, every = _words(blocks.text), _words(shown.text)
         if len(blocks.text) < _LITTLE and every > taken:
-            blocks = whole
+            blocks = shown
             warnings = (*warnings, "little or no main text found: all visible text was taken")
-        elif not blocks.headings and whole.headings and taken >= _MOST * every:
-            blocks = whole
+        elif not blocks.headings and shown.headings and taken >= _MOST * every:
+            blocks = shown
     return Source(
         relative,
         blocks.text,
@@ -62,6 +62,16 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         metadata={"encoding": encoding, **unshown(hidden(page, blocks.text))},
         warnings=warnings,
     )
+
+
+def _main(tree: Any) -> Blocks:
+    import trafilatura
+
+    main = None if tree is None else trafilatura.bare_extraction(tree, include_comments=False, include_formatting=True)
+    blocks = Blocks()
+    for element in list(getattr(main, "body", [])):
+        _block(element, blocks)
+    return blocks
 
 
 def hidden(page: str, text: str) -> int:
@@ -155,6 +165,9 @@ def _running(element: Any) -> str:
     return "\n".join(line for line in lines if line)
 
 
+_BREAK = "\0"  # where `br` ends a line; no text of a page holds it
+
+
 def _words(text: str) -> int:
     return len(re.findall(r"\w+", text))
 
@@ -167,24 +180,29 @@ def visible(page: str) -> Blocks:
     blocks, line, level = Blocks(), [""], 0
 
     def end_line() -> None:
-        text = " ".join("".join(line).split())
+        lines = [" ".join(part.split()) for part in "".join(line).split(_BREAK)]
         line.clear()
         if level:
-            blocks.heading(level, text)
-        else:
-            blocks.add(text)
+            blocks.heading(level, " ".join(filter(None, lines)))
+        else:  # an empty line parts paragraphs
+            for _, paragraph in groupby(lines, bool):
+                blocks.add("\n".join(paragraph))
 
     def item(node: Any, depth: int, first: bool, mark: str) -> None:
         words, inner = [node.text or ""], list[Any]()
         for child in node:
             if isinstance(child.tag, str) and child.tag not in HIDDEN:
+                end = "" if child.tag in INLINE else _BREAK
                 if child.tag in ("ul", "ol"):
                     inner.append(child)
+                elif child.tag == "pre":
+                    words.append(_BREAK + "".join(child.itertext()).replace("\n", _BREAK))
                 else:
-                    words.append(("" if child.tag in INLINE else "\n") + shown(child))
+                    words.append(end + shown(child))
+                words.append(end)
             words.append(child.tail or "")
-        lines = (" ".join(part.split()) for part in "".join(words).split("\n"))
-        blocks.item(" ".join(filter(None, lines)), depth=depth, first=first, mark=mark)
+        lines = (" ".join(part.split()) for part in "".join(words).split(_BREAK))
+        blocks.item("\n".join(filter(None, lines)), depth=depth, first=first, mark=mark)
         for child in inner:
             items(child, depth + 1)
 
@@ -192,8 +210,19 @@ def visible(page: str) -> Blocks:
         for at, (child, mark) in enumerate(marks(node)):
             item(child, depth, depth == 0 and at == 0, mark)
 
+    def quote(node: Any) -> None:
+        nonlocal blocks
+        outer, blocks = blocks, Blocks()
+        node.tag = "div"
+        walk(node)
+        inner, blocks = blocks, outer
+        blocks.add("\n".join(f"> {each}".rstrip() for each in inner.text.split("\n") if inner.text))
+
     def walk(node: Any) -> None:
         nonlocal level
+        if node.tag == "br":
+            line.append(_BREAK)
+            return
         block = node.tag not in INLINE and not level  # what a heading holds is part of it
         if level and node.tag not in INLINE:
             line.append(" ")
@@ -208,6 +237,8 @@ def visible(page: str) -> Blocks:
             blocks.table([[shown(c) for c in row.iterchildren("td", "th")] for row in node.iter("tr")])
         elif node.tag == "pre":
             blocks.code("".join(node.itertext()))
+        elif node.tag == "blockquote" and not level:
+            quote(node)
         else:
             line.append(node.text or "")
             for child in node:
@@ -220,7 +251,7 @@ def visible(page: str) -> Blocks:
 
     tree = etree.fromstring(page.encode(), etree.HTMLParser(encoding="utf-8"))
     if tree is not None:
-        unlink_headings(tree)
+        simplify(tree)
         walk(tree)
     return blocks
 

@@ -21,10 +21,15 @@ INLINE = frozenset(
 )
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _ANCHORS = {"", "¶", "#", "§", "🔗", "link"}  # what a link to a heading itself shows
-_DROPPED = ("button", "label", "math", "output", "q", "time")  # with their words
+_DROPPED = ("button", "label", "output", "q", "time")  # with their words
 _RUNNING = ("p", "li", "dd", "dt", "td", "th", "blockquote", *_HEADINGS)
 _NOTE = re.compile(r"(?i)\b(?:(?:foot|end)?note|tip|hint|caution|warning|danger|important|admonition|callout)s?\b")
-_HOLDERS = ("div", "center", "section", "article", "main")
+_BESIDE = re.compile(
+    r"(?i)\b(?:nav|navbar|navigation|menu|sidebar|breadcrumbs?|header|footer|masthead|banner|cookies?|share|social|related"
+    r"|comments?|adverts?|ads?|promo|widget|newsletter|subscribe|login|search|article|content|post|entry|story)\b"
+)
+_MOST_LINKED = 0.3
+_HOLDERS = ("div", "center", "section", "article", "main", "body", "form", "td")
 _LEAST = 3  # words beside links that a paragraph has; fewer are mostly navigation
 
 _MARK = re.compile("⸢⸢([0-9A-Za-z]*\\.?)⸣⸣")  # how a list's number gets through trafilatura
@@ -42,15 +47,36 @@ _FORMS = {
 }
 
 
+def is_matter_alone(tree: Any) -> bool:
+    """Nothing of the page is named as what stands beside the matter of a web page, and few of its words are links."""
+    if next(tree.iter("nav", "header", "footer", "aside", "form", "article", "main"), None) is not None:
+        return False
+    if any(_BESIDE.search(name) for name in tree.xpath("//*/@class | //*/@id | //*/@role")):
+        return False
+    return not _is_linked(tree)
+
+
+def _is_linked(tree: Any) -> bool:
+    """As the first page of a site is."""
+    return sum(_words(shown(link)) for link in tree.iter("a")) > _MOST_LINKED * _words(shown(tree))
+
+
 def keep(tree: Any) -> None:
     """Changes the tree of a page."""
-    unlink_headings(tree)
+    simplify(tree)
     _keep_words(tree)
     _keep_notes(tree)
     _keep_lines(tree)
-    _keep_cells(tree)
     _keep_marks(tree)
     _keep_paragraphs(tree)
+    _keep_body(tree)
+
+
+def simplify(tree: Any) -> None:
+    """What has no form of its own in running text, nor in Markdown: it becomes its words."""
+    _unlink_headings(tree)
+    _spell_formulas(tree)
+    _spell_cells(tree)
 
 
 def take_mark(text: str, otherwise: str) -> tuple[str, str]:
@@ -64,7 +90,7 @@ def plain(text: str) -> str:
     return _MARK.sub(r"\1 ", text)
 
 
-def unlink_headings(tree: Any) -> None:
+def _unlink_headings(tree: Any) -> None:
     """trafilatura takes a heading that is a link for navigation; in documentation many are a link to themselves."""
     for heading in tree.iter(*_HEADINGS):
         for link in list(heading.iter("a")):
@@ -77,18 +103,45 @@ def unlink_headings(tree: Any) -> None:
             link.tag = "span"
 
 
+def _spell_formulas(tree: Any) -> None:
+    """As their author wrote them, where that is said."""
+    for node in list(tree.iter("math")):
+        source = node.xpath("string(.//*[local-name() = 'annotation'])")
+        words = node.get("alttext") or source or node.xpath("string()")
+        _only(node, "span", " ".join(words.split()))
+
+
+def _spell_cells(tree: Any) -> None:
+    """A list in a table's cell becomes words of that cell, and a row of a table in a list a line."""
+    for table in list(tree.iter("table")):
+        rows = list(table.iter("tr"))
+        if next(table.iterancestors("li", "dd"), None) is not None:
+            for row in rows:
+                _only(row, "p", "  ".join(filter(None, map(shown, row.xpath("td | th")))))
+            table.tag = "div"
+            continue
+        wide = sum(len(row.xpath("td | th")) > 1 for row in rows)
+        if wide < 2 or next(table.iterdescendants("table", "h1", "h2", "h3"), None) is not None:
+            continue  # it arranges a page
+        for cell in list(table.iter("td", "th")):
+            lists = list(cell.iterdescendants("ul", "ol", "dl"))
+            for item, mark in [each for node in lists for each in marks(node) if each[1]]:
+                _put_mark(item, mark)
+            if lists:
+                _only(cell, cell.tag, plain(shown(cell)))
+
+
+def _only(node: Any, tag: str, text: str) -> None:
+    for inside in list(node):
+        node.remove(inside)
+    node.tag, node.text = tag, text
+
+
 def _keep_words(tree: Any) -> None:
-    """Elements that are dropped with the words of a sentence in them."""
+    """Elements that are dropped with the words of a sentence in them. A date by itself is mostly the page's own."""
     for node in list(tree.iter(*_DROPPED)):
-        if next(node.iterancestors(*_RUNNING), None) is None:
-            continue  # a date by itself is mostly the page's own
-        if node.tag == "math":
-            source = node.xpath("string(.//*[local-name() = 'annotation'])")
-            words = node.get("alttext") or source or node.xpath("string()")
-            for inside in list(node):
-                node.remove(inside)
-            node.text = " ".join(words.split())
-        node.tag = "span"
+        if next(node.iterancestors(*_RUNNING), None) is not None:
+            node.tag = "span"
 
 
 def _keep_notes(tree: Any) -> None:
@@ -123,33 +176,6 @@ def _keep_lines(tree: Any) -> None:
         span = block.makeelement("span")
         span.text = text
         block.append(span)
-
-
-def _keep_cells(tree: Any) -> None:
-    """trafilatura takes no list out of a table's cell, and no table out of a list: such a cell becomes its words, and
-    such a row a line."""
-    for table in list(tree.iter("table")):
-        rows = list(table.iter("tr"))
-        if next(table.iterancestors("li", "dd"), None) is not None:
-            for row in rows:
-                _only(row, "p", "  ".join(filter(None, map(shown, row.xpath("td | th")))))
-            table.tag = "div"
-            continue
-        wide = sum(len(row.xpath("td | th")) > 1 for row in rows)
-        if wide < 2 or next(table.iterdescendants("table", "h1", "h2", "h3"), None) is not None:
-            continue  # it arranges a page
-        for cell in list(table.iter("td", "th")):
-            lists = list(cell.iterdescendants("ul", "ol", "dl"))
-            for item, mark in [each for node in lists for each in marks(node) if each[1]]:
-                _put_mark(item, mark)
-            if lists:
-                _only(cell, cell.tag, shown(cell))
-
-
-def _only(node: Any, tag: str, text: str) -> None:
-    for inside in list(node):
-        node.remove(inside)
-    node.tag, node.text = tag, text
 
 
 def _keep_marks(tree: Any) -> None:
@@ -207,6 +233,19 @@ def _keep_paragraphs(tree: Any) -> None:
             else:
                 before.tail = None
                 before.addnext(paragraph)
+
+
+def _keep_body(tree: Any) -> None:
+    """Where trafilatura sees nowhere on the page that the matter may be, it takes single paragraphs, and no lists."""
+    from trafilatura.xpaths import BODY_XPATH
+
+    body = tree.find("body")
+    if body is None or any(places(tree) for places in BODY_XPATH) or _is_linked(tree):
+        return
+    article = body.makeelement("article")
+    article.text, body.text = body.text, None
+    article.extend(list(body))
+    body.append(article)
 
 
 def _is_inline(node: Any) -> bool:
