@@ -907,6 +907,24 @@ def test_html_loses_no_words_that_are_no_paragraph(tmp_path: Path, given: str, t
     assert whole.partition("fish.\n\n")[2].partition("The stork")[0].strip() == text
 
 
+def test_html_terms_stand_before_what_explains_them(tmp_path: Path) -> None:
+    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
+    terms = (
+        "<dl><dt>Range</dt><dd>0 to 60 °C</dd><dt>Heron</dt><dt><code>grus()</code></dt><dd><p>A bird.</p></dd>"
+        "<dd>Grey<ul><li>tall</li></ul></dd><div><dt>Does it swim?</dt><dd>No.</dd></div><dt>Alone</dt></dl>"
+    )
+    more = words.replace("heron", "stork")
+    page = f"<article><h1>Birds</h1>{words}<h2>Terms</h2>{terms}<h2>More</h2>{more}</article>"
+    source = load(put(tmp_path, "a.html", f"<html><body>{page}</body></html>"))
+    assert source.text.partition("## Terms\n\n")[2].partition("\n\n## More")[0] == (
+        "- Range: 0 to 60 °C\n- Heron, grus(): A bird.\n  Grey\n  - tall\n- Does it swim? No.\n- Alone"
+    )
+    assert visible(f"<body>{terms}</body>").text == (
+        "- Range: 0 to 60 °C\n- Heron, grus(): A bird.\n  Grey\n  - tall\n- Does it swim? No.\n- Alone"
+    )
+    assert visible("<dl><dt>One</dt><dd><pre>a\nb</pre></dd></dl>").text == "One\n\n```\na\nb\n```"
+
+
 def test_what_a_browser_sets_in_a_line_stays_in_it() -> None:
     found = visible(
         "<body><h2>CHAPTER I.<br/>Down the <div>Hole</div></h2><h2><img src='o.png'/>The Pool</h2>"
