@@ -530,6 +530,8 @@ def test_repeated_head_and_foot_lines_stay_once() -> None:
     text, _ = join(pages)
     assert text.count("ACME Handbook") == text.count("ACME | page") == 1
     assert all(f"All about {word}." in text for word in body)
+    foot_first, _ = join([[f"Lease, page {n} of 3", "Calder & Sons", f"On {body[n]}.", "End."] for n in range(3)])
+    assert foot_first.count("Lease, page") == foot_first.count("Calder & Sons") == 1  # drawn before the head line
     numbers, _ = join([[f"Words on {word}.", f"More {word}.", str(n)] for n, word in enumerate(body)])
     assert numbers == "\n\n".join(f"Words on {word}.\nMore {word}." for word in body)
     same, _ = join([["Only line"]] * 4)  # nothing would be left of those pages
