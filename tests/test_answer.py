@@ -340,6 +340,10 @@ def test_markup_is_no_part_of_a_sentence() -> None:
     assert [c.text for c in sentences([passage(text)], str.split)] == [
         "**Hop size** is a step.", "It is 10 ms.", "Use **two** windows.", "First `x` then y.",
     ]  # fmt: skip
+    text = '"""A backup.\n\nRuns at 2.\n"""\n\n```sh\nslope 1.03 -0.82\n```\n\n| 3 | a \\| b | |\n\n~~~\n```x 3``` a'
+    assert [c.text for c in sentences([passage(text)], str.split)] == [
+        "Runs at 2.", "slope 1.03 -0.82", r"3 | a \| b", "```x 3``` a",
+    ]  # fmt: skip
 
 
 def test_a_head_within_the_line_is_no_sentence() -> None:
@@ -354,7 +358,7 @@ def test_what_only_names_what_comes_is_no_sentence() -> None:
         "WHAT THE RATE IS\n\nThree rules follow from it:\n\n| Rate | Hours |\n|---|---|\n| 16 kHz | 12 hours |\n\n"
         "In short.\n\n16 kHz."
     )
-    assert [c.text for c in sentences([passage(text)], str.split)] == ["16 kHz | 12 hours |", "16 kHz."]
+    assert [c.text for c in sentences([passage(text)], str.split)] == ["16 kHz | 12 hours", "16 kHz."]
 
 
 def test_the_sentence_behind_a_question_answers_it() -> None:
