@@ -104,6 +104,16 @@ def test_every_citation_is_the_sources_words(answering: Callable[..., Rag]) -> N
     assert {n for s in answer.statements for n in s.citations} == {c.number for c in answer.citations}
 
 
+def test_a_sentence_of_a_quote_reads_on(answering: Callable[..., Rag], folder: Path) -> None:
+    (folder / "reply.txt").write_text("Fine.\n\n> The crate of ripe mangoes weighs\n> 37 kg, says Ann.\n\nBest, Tom\n")
+    (folder / "rule.txt").write_text("A crate of green papayas is heavy if its weight is\n> 21 kg, says Ann.\n")
+    answer = answering().ask("How much does the crate of ripe mangoes weigh?")
+    assert answer.statements[0].text == "The crate of ripe mangoes weighs 37 kg, says Ann."
+    assert answer.citations[0].quote == "The crate of ripe mangoes weighs\n> 37 kg, says Ann."
+    answer = answering().ask("When is a crate of green papayas heavy?")
+    assert answer.statements[0].text == "A crate of green papayas is heavy if its weight is > 21 kg, says Ann."
+
+
 def test_no_answer_rather_than_a_wrong_one(answering: Callable[..., Rag]) -> None:
     answer = answering().ask("Which volcano erupted in Iceland in 2010?")
     assert answer.abstained
