@@ -40,9 +40,14 @@ _MARKER = re.compile(r"[•‣⁃▪●*+-]?\s*\(?(?:(\d{1,3})|[A-Za-z])[.)]")
 _MARKER_BEHIND = re.compile(r"\s[•‣⁃▪●*+-]?\(?(\d{1,3})[.)]$")
 
 _ABBREVIATION = re.compile(  # at a sentence's end; words that go on behind it begin with anything but a capital
-    r"(?i)\b(?:approx|incl|excl|avg|max|min|est|tel|ext|temp|resp|qty|acct|para|vol|ch|apt|rm|hrs|wk|a\.m|p\.m)\.$"
+    r"(?i)\b(?:approx|incl|excl|avg|max|min|est|tel|ext|temp|resp|qty|acct|para|vol|ch|apt|rm|hrs|wk|eqs?|refs?"
+    r"|a\.m|p\.m)\.$"
 )
 _GERMAN = re.compile(r"(?i)\b(?:abs|inkl|exkl|zzgl|max|mind|tel|kap|abb|gem|einschl|ziff|anm)\.$")  # a noun may follow
+_DAY = re.compile(r"\b\d{1,2}\.$")
+_GERMAN_MONTH = re.compile(r"(?:Jan|Feb|Mär|Mrz|Apr|Jun|Jul|Aug|Sept?|Okt|Nov|Dez)\.|Jänner|Feber")  # long: known there
+_FRENCH = re.compile(r"(?i)\b(?:janv|févr|avr|juil|sept|oct|nov|déc|env|hab|pers|tél|chap|resp|éd|J\.-C)\.$")
+_FRENCH_NAME = re.compile(r"(?:\bMM?|\b[A-Z]\.-(?!C)[A-Z])\.$")  # a name follows: "M. Roy", "J.-P. Sartre"
 
 _SLOW = {"da": (5_000, "de"), "it": (20_000, "es")}  # sentences of a text, then whose rules
 
@@ -182,10 +187,20 @@ def _goes_on(text: str, one: tuple[int, int], other: tuple[int, int], language: 
         return False
     if not any(c.isalnum() for c in text[other[0] : min(other[1], other[0] + _MOST_SIGNS)]):
         return other[1] - other[0] < _MOST_SIGNS
-    tail = max(one[0], one[1] - 12)
-    if language == "de" and _GERMAN.search(text, tail, one[1]):
+    if one[1] == other[0] and text[other[0]] in "-\u2010":  # "av. J.-C."
         return True
-    return not text[other[0]].isupper() and bool(_ABBREVIATION.search(text, tail, one[1]))
+    tail = max(one[0], one[1] - 12)
+    if language == "de":
+        if _GERMAN.search(text, tail, one[1]):
+            return True
+        if _DAY.search(text, tail, one[1]) and _GERMAN_MONTH.match(text, other[0]):
+            return True
+    if language == "fr" and _FRENCH_NAME.search(text, tail, one[1]):
+        return True
+    if text[other[0]].isupper():
+        return False
+    abbreviation = _FRENCH if language == "fr" else _ABBREVIATION
+    return bool(abbreviation.search(text, tail, one[1]) or _ABBREVIATION.search(text, tail, one[1]))
 
 
 def _boundaries(text: str, start: int, end: int, language: str) -> Iterator[tuple[int, int]]:

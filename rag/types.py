@@ -235,6 +235,17 @@ class Passage:
         """The text as a reader needs it: rows of a table below the table's head."""
         return f"{self.table_head}\n{self.text}" if self.table_head else self.text
 
+    def head_above(self, start: int) -> str:
+        """The row at the head of the table whose row holds character `start` of the source; "": of none."""
+        lines = self.text[: start - self.span.start].split("\n")
+        for at in range(len(lines) - 1, -1, -1):
+            row = lines[at].strip()
+            if not row.startswith("|"):
+                return ""
+            if "---" in row and not row.strip("|:- \t"):
+                return lines[at - 1].strip() if at else self.table_head
+        return self.table_head
+
 
 @dataclass(frozen=True, slots=True)
 class FoundSpan:

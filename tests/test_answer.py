@@ -104,6 +104,16 @@ def test_every_citation_is_the_sources_words(answering: Callable[..., Rag]) -> N
     assert {n for s in answer.statements for n in s.citations} == {c.number for c in answer.citations}
 
 
+def test_a_sentence_of_a_quote_reads_on(answering: Callable[..., Rag], folder: Path) -> None:
+    (folder / "reply.txt").write_text("Fine.\n\n> The crate of ripe mangoes weighs\n> 37 kg, says Ann.\n\nBest, Tom\n")
+    (folder / "rule.txt").write_text("A crate of green papayas is heavy if its weight is\n> 21 kg, says Ann.\n")
+    answer = answering().ask("How much does the crate of ripe mangoes weigh?")
+    assert answer.statements[0].text == "The crate of ripe mangoes weighs 37 kg, says Ann."
+    assert answer.citations[0].quote == "The crate of ripe mangoes weighs\n> 37 kg, says Ann."
+    answer = answering().ask("When is a crate of green papayas heavy?")
+    assert answer.statements[0].text == "A crate of green papayas is heavy if its weight is > 21 kg, says Ann."
+
+
 def test_no_answer_rather_than_a_wrong_one(answering: Callable[..., Rag]) -> None:
     answer = answering().ask("Which volcano erupted in Iceland in 2010?")
     assert answer.abstained
@@ -340,6 +350,10 @@ def test_markup_is_no_part_of_a_sentence() -> None:
     assert [c.text for c in sentences([passage(text)], str.split)] == [
         "**Hop size** is a step.", "It is 10 ms.", "Use **two** windows.", "First `x` then y.",
     ]  # fmt: skip
+    text = '"""A backup.\n\nRuns at 2.\n"""\n\n```sh\nslope 1.03 -0.82\n```\n\n| 3 | a \\| b | |\n\n~~~\n```x 3``` a'
+    assert [c.text for c in sentences([passage(text)], str.split)] == [
+        "Runs at 2.", "slope 1.03 -0.82", r"3 | a \| b", "```x 3``` a",
+    ]  # fmt: skip
 
 
 def test_a_head_within_the_line_is_no_sentence() -> None:
@@ -354,7 +368,7 @@ def test_what_only_names_what_comes_is_no_sentence() -> None:
         "WHAT THE RATE IS\n\nThree rules follow from it:\n\n| Rate | Hours |\n|---|---|\n| 16 kHz | 12 hours |\n\n"
         "In short.\n\n16 kHz."
     )
-    assert [c.text for c in sentences([passage(text)], str.split)] == ["16 kHz | 12 hours |", "16 kHz."]
+    assert [c.text for c in sentences([passage(text)], str.split)] == ["16 kHz | 12 hours", "16 kHz."]
 
 
 def test_the_sentence_behind_a_question_answers_it() -> None:

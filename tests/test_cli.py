@@ -134,6 +134,12 @@ def test_ask_json_is_the_documented_form(invoke, docs: Path) -> None:
     assert not answer["abstained"]
 
 
+def test_a_quoted_row_stands_below_its_tables_head(invoke, tmp_path: Path) -> None:
+    docs = write(tmp_path / "shop", prices_csv="part,price in euro,in stock\nbolt,2,17\nnut,3,40\n")
+    told = invoke("ask", "What is the price in euro of a bolt?", "--docs", docs).stdout
+    assert "  [1] prices.csv:3\n      part | price in euro | in stock\n      “bolt | 2 | 17”\n" in told
+
+
 def test_ask_says_when_the_documents_hold_no_answer(invoke, docs: Path) -> None:
     told = invoke("ask", "Who composed the opera Tosca?", "--docs", docs)
     assert told.exit_code == 0

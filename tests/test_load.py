@@ -533,6 +533,8 @@ def test_repeated_head_and_foot_lines_stay_once() -> None:
     text, _ = join(pages)
     assert text.count("ACME Handbook") == text.count("ACME | page") == 1
     assert all(f"All about {word}." in text for word in body)
+    foot_first, _ = join([[f"Lease, page {n} of 3", "Calder & Sons", f"On {body[n]}.", "End."] for n in range(3)])
+    assert foot_first.count("Lease, page") == foot_first.count("Calder & Sons") == 1  # drawn before the head line
     numbers, _ = join([[f"Words on {word}.", f"More {word}.", str(n)] for n, word in enumerate(body)])
     assert numbers == "\n\n".join(f"Words on {word}.\nMore {word}." for word in body)
     same, _ = join([["Only line"]] * 4)  # nothing would be left of those pages
@@ -931,6 +933,24 @@ def test_html_with_nothing_beside_its_matter_is_read_whole(tmp_path: Path) -> No
         assert "log book" in text, beside
         assert "it is four." in text, beside
         assert "Home" not in text
+
+
+def test_html_terms_stand_before_what_explains_them(tmp_path: Path) -> None:
+    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
+    terms = (
+        "<dl><dt>Range</dt><dd>0 to 60 °C</dd><dt>Heron</dt><dt><code>grus()</code></dt><dd><p>A bird.</p></dd>"
+        "<dd>Grey<ul><li>tall</li></ul></dd><div><dt>Does it swim?</dt><dd>No.</dd></div><dt>Alone</dt></dl>"
+    )
+    more = words.replace("heron", "stork")
+    page = f"<article><h1>Birds</h1>{words}<h2>Terms</h2>{terms}<h2>More</h2>{more}</article>"
+    source = load(put(tmp_path, "a.html", f"<html><body>{page}</body></html>"))
+    assert source.text.partition("## Terms\n\n")[2].partition("\n\n## More")[0] == (
+        "- Range: 0 to 60 °C\n- Heron, grus(): A bird.\n  Grey\n  - tall\n- Does it swim? No.\n- Alone"
+    )
+    assert visible(f"<body>{terms}</body>").text == (
+        "- Range: 0 to 60 °C\n- Heron, grus(): A bird.\n  Grey\n  - tall\n- Does it swim? No.\n- Alone"
+    )
+    assert visible("<dl><dt>One</dt><dd><pre>a\nb</pre></dd></dl>").text == "One\n\n```\na\nb\n```"
 
 
 def test_what_a_browser_sets_in_a_line_stays_in_it() -> None:

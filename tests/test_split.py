@@ -267,6 +267,18 @@ def test_locations_are_the_sources_own() -> None:
             "Es gilt für die Lieferung gem. Abs. 3 der Bedingungen. Und die Preise sind inkl. Steuer.",
             ["Es gilt für die Lieferung gem. Abs. 3 der Bedingungen.", "Und die Preise sind inkl. Steuer."],
         ),
+        (
+            "Die Übergabe ist am 10. Nov. um 8 Uhr und nicht am 5. Jänner. Es waren 10. Mars war zu sehen.",
+            ["Die Übergabe ist am 10. Nov. um 8 Uhr und nicht am 5. Jänner.", "Es waren 10.", "Mars war zu sehen."],
+        ),
+        (
+            "Le 3 janv. 2025 env. 30 pers. sont venues. Rome est née en 753 av. J.-C. et M. Roy est mort. Fin.",
+            [
+                "Le 3 janv. 2025 env. 30 pers. sont venues.",
+                "Rome est née en 753 av. J.-C. et M. Roy est mort.",
+                "Fin.",
+            ],
+        ),
         ("Ours is max.\n80 is theirs.", ["Ours is max.", "80 is theirs."]),
         ("Are dogs allowed? 🐶\nYes, they are.", ["Are dogs allowed? 🐶", "Yes, they are."]),
         (

@@ -90,6 +90,16 @@ def test_labels() -> None:
     assert label("a.srt", Location(None, 3, ("H",), 3600.4)) == "a.srt, at 1:00:00"
 
 
+def test_a_row_knows_its_tables_head() -> None:
+    text = "Prices:\n\n| part | price |\n| --- | ---: |\n| bolt | --- |\n| nut | 2 |\n\n| x |"
+    whole = Passage(1, "1x", "a.md", "md", Span(50, 50 + len(text)), text, Location(None, 1), 0.5)
+    found = {word: whole.head_above(50 + text.index(word)) for word in ("Prices", "part", "bolt", "nut", "x |")}
+    assert found == {"Prices": "", "part": "", "bolt": "| part | price |", "nut": "| part | price |", "x |": ""}
+    text = "| nut | 2 |\n| pin | 3 |"
+    middle = Passage(1, "1x", "a.md", "md", Span(0, 23), text, Location(None, 1), 0.5, table_head="| part | price |")
+    assert middle.head_above(2) == middle.head_above(14) == "| part | price |"
+
+
 def test_times_of_a_recording() -> None:
     source = Source("a.srt", "One.\nTwo.\nThree.", "subtitles", times=(Cue(0, 1.5), Cue(5, 9.0), Cue(10, 70.25)))
     assert [source.seconds_at(i) for i in (0, 4, 5, 9, 10, 99)] == [1.5, 1.5, 9.0, 9.0, 70.25, 70.25]

@@ -11,6 +11,7 @@ retrieve ──> is the evidence good enough? ──no──> "not in the docume
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+_QUOTE_MARKS = re.compile(r"\n[ \t]*(?:>[ \t]?)+")
 NOT_FOUND = "The documents don't hold an answer to this."
 
 
@@ -157,7 +159,7 @@ class Answerer:
             read = _each_once(_sentence_of(s, evidence.candidates, made.passages) for s in short)
             # Where reader and sentences agree, that sentence is the answer; where not, both are shown.
             picked = read if picked[0] in read else [*read, picked[0]][:most]
-        found = [(Statement(one_line(c.text), (c.passage,)), c) for c in picked]
+        found = [(Statement(_unquoted(c, made.passages), (c.passage,)), c) for c in picked]
         answer = self._cited(made, found, short)
         made.timings[stage] = time.perf_counter() - start
         return answer
@@ -297,6 +299,14 @@ class Answerer:
 
 def _each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
     return list({c.span: c for c in candidates}.values())
+
+
+def _unquoted(candidate: Candidate, passages: Sequence[Passage]) -> str:
+    """The sentence on one line; without the marks of further lines where it stands in a quote, as in a reply."""
+    passage = next(p for p in passages if p.number == candidate.passage)
+    before = passage.text[: candidate.span.start - passage.span.start].rpartition("\n")[2]
+    quoted = before.lstrip().startswith(">")
+    return one_line(_QUOTE_MARKS.sub("\n", candidate.text) if quoted else candidate.text)
 
 
 def _sentence_of(short: Short, candidates: Sequence[Candidate], passages: Sequence[Passage]) -> Candidate:

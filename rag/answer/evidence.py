@@ -139,7 +139,8 @@ def _signals(
 
 
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
-_LEADING = re.compile(r"^(?:[#>|\s]|[-*+•](?=\s)|\d+[.)](?=\s))+")
+_LEADING = re.compile(r"^(?:[#>|\s]|[-*+•](?=\s)|\d+[.)](?=\s)|(?:```|~~~)[^\s`]*\n|\"{3}|'{3})+")
+_CLOSING = ("|", "\n```", "\n~~~", '"""', "'''")
 
 
 def sentences(passages: Sequence[Passage], terms: Callable[[str], list[str]]) -> list[Candidate]:
@@ -169,10 +170,17 @@ def sentences(passages: Sequence[Passage], terms: Callable[[str], list[str]]) ->
 
 
 def _trim(text: str, span: Span) -> Span:
-    """Without list marks in front and without a half of a pair of Markdown's emphasis marks at either end."""
+    """Without marks of lists, tables, code blocks and docstrings around it, and without a half of a pair of Markdown's
+    emphasis marks at either end."""
     start, end = span.start, span.end
     if match := _LEADING.match(text[start:end]):
         start += match.end()
+    while mark := next((m for m in _CLOSING if text.endswith(m, start, end)), ""):
+        if text.endswith("\\|", start, end):  # a bar of the cell's own
+            break
+        end -= len(mark)
+        while start < end and text[end - 1].isspace():
+            end -= 1
     for mark in ("**", "__", "*", "_", "`"):
         if text[start:end].count(mark) % 2:
             if text.startswith(mark, start):

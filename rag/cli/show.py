@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rag.types import Answer, ArchiveReport, FileReport, Health, Passage, SyncReport
 
 _MEDIA = {"images": "(picture)", "audio": "(recording)"}
-EXCERPT = 300  # characters of a passage in a listing
+EXCERPT = 300  # characters of a passage in a listing, or of a table's head
 
 
 def styled(text: str, color: str | None = None, bold: bool = False, stream: TextIO | None = None) -> str:
@@ -72,8 +72,11 @@ def file_dict(file: FileReport) -> dict[str, Any]:
 def show_answer(answer: Answer, quiet: bool, folder: Path) -> None:
     """`folder`: of the documents, for links that a terminal can open."""
     click.echo(styled(tame(answer.text), bold=True))
+    by_number = {p.number: p for p in answer.passages}
     for citation in answer.citations:
         click.echo(f"\n  [{citation.number}] {_place(citation.label, folder / citation.source)}")
+        if head := one_line(by_number[citation.number].head_above(citation.span.start)).strip("| "):
+            click.echo(f"      {_excerpt(head)}")
         click.echo(f"      “{one_line(citation.quote)}”")
     if quiet:
         return
@@ -99,8 +102,11 @@ def show_passages(passages: Iterable[Passage], explain: bool, folder: Path) -> N
             click.echo(f"    {' · '.join(f'{s.stage} {s.score:.3f} (rank {s.rank})' for s in passage.stages)}")
             if passage.also_in:
                 click.echo(f"    also in {one_line(', '.join(passage.also_in))}")
-        text = one_line(passage.shown) if passage.space == "text" else _MEDIA[passage.space]
-        click.echo(f"    {text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(' ', 1)[0] + ' …'}")
+        click.echo(f"    {_excerpt(one_line(passage.shown) if passage.space == 'text' else _MEDIA[passage.space])}")
+
+
+def _excerpt(text: str) -> str:
+    return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(" ", 1)[0] + " …"
 
 
 def show_why(why: Why, as_json: bool) -> None:

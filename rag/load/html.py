@@ -8,12 +8,13 @@ running text gets none. It is only ever given a tree: nothing is fetched.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rag.load.blocks import Blocks, unshown
 from rag.load.decode import clean, decode
-from rag.load.keep import HIDDEN, INLINE, is_matter_alone, keep, marks, plain, shown, simplify, take_mark
+from rag.load.keep import HEADINGS, HIDDEN, INLINE, is_matter_alone, keep, marks, plain, shown, simplify, take_mark
 from rag.types import Source
 
 if TYPE_CHECKING:
@@ -119,14 +120,35 @@ def _block(element: Any, blocks: Blocks) -> None:
 
 def _items(element: Any, blocks: Blocks, depth: int) -> None:
     ordered = element.get("rend") == "ol"
-    for at, item in enumerate(element):
+    found: list[tuple[bool, str, list[Any]]] = []
+    for item in element:
         nested = list(item.iterchildren("list"))
         for inner in nested:
             _take_out(inner)
-        text, mark = take_mark(_running(item), f"{at + 1}." if ordered else "")
+        found.append((item.get("rend", "").startswith("dt"), _running(item), nested))
+    for at, (words, nested) in enumerate(_explained(found)):
+        text, mark = take_mark(words, f"{at + 1}." if ordered else "")
         blocks.item(text, depth=depth, first=depth == 0 and at == 0, mark=mark)
         for inner in nested:
             _items(inner, blocks, depth + 1)
+
+
+def _explained(items: Iterable[tuple[bool, str, list[Any]]]) -> Iterator[tuple[str, list[Any]]]:
+    """Terms in front of what explains them, as either says nothing alone; other items as they are.
+
+    `items`: whether it is a term, its words, the lists in it.
+    """
+    groups: list[tuple[list[str], list[str], list[Any]]] = []
+    for is_term, text, inner in items:
+        if not groups or (groups[-1][1] if is_term else not groups[-1][0]):
+            groups.append(([], [], []))
+        terms, words, nested = groups[-1]
+        (terms if is_term else words).append(" ".join(text.split()) if is_term else text)
+        nested += inner
+    for terms, words, nested in groups:
+        term, said = ", ".join(filter(None, terms)), "\n".join(filter(None, words))
+        colon = ":" if term and said and term[-1] not in ".:?!" else ""
+        yield f"{term}{colon} {said}".strip(), nested
 
 
 def _take_out(element: Any) -> None:
@@ -166,6 +188,7 @@ def _running(element: Any) -> str:
 
 
 _BREAK = "\0"  # where `br` ends a line; no text of a page holds it
+_LISTS = ("ul", "ol", "dl")
 
 
 def _words(text: str) -> int:
@@ -188,12 +211,13 @@ def visible(page: str) -> Blocks:
             for _, paragraph in groupby(lines, bool):
                 blocks.add("\n".join(paragraph))
 
-    def item(node: Any, depth: int, first: bool, mark: str) -> None:
+    def words_of(node: Any) -> tuple[str, list[Any]]:
+        """An item's words and the lists in it."""
         words, inner = [node.text or ""], list[Any]()
         for child in node:
             if isinstance(child.tag, str) and child.tag not in HIDDEN:
                 end = "" if child.tag in INLINE else _BREAK
-                if child.tag in ("ul", "ol"):
+                if child.tag in _LISTS:
                     inner.append(child)
                 elif child.tag == "pre":
                     words.append(_BREAK + "".join(child.itertext()).replace("\n", _BREAK))
@@ -202,13 +226,21 @@ def visible(page: str) -> Blocks:
                 words.append(end)
             words.append(child.tail or "")
         lines = (" ".join(part.split()) for part in "".join(words).split(_BREAK))
-        blocks.item("\n".join(filter(None, lines)), depth=depth, first=first, mark=mark)
+        return "\n".join(filter(None, lines)), inner
+
+    def item(words: str, inner: list[Any], depth: int, first: bool, mark: str = "") -> None:
+        blocks.item(words, depth=depth, first=first, mark=mark)
         for child in inner:
             items(child, depth + 1)
 
     def items(node: Any, depth: int) -> None:
+        if node.tag == "dl":
+            found = ((part.tag == "dt", *words_of(part)) for part in node.xpath("(.|div)/*[self::dt or self::dd]"))
+            for at, (words, inner) in enumerate(_explained(found)):
+                item(words, inner, depth, depth == 0 and at == 0)
+            return
         for at, (child, mark) in enumerate(marks(node)):
-            item(child, depth, depth == 0 and at == 0, mark)
+            item(*words_of(child), depth, depth == 0 and at == 0, mark)
 
     def quote(node: Any) -> None:
         nonlocal blocks
@@ -230,7 +262,7 @@ def visible(page: str) -> Blocks:
             end_line()
             heading = re.fullmatch("h([1-6])", node.tag)
             level = int(heading[1]) if heading else 0
-        if node.tag in ("ul", "ol") and next(node.iterchildren("li"), None) is not None:
+        if node.tag in _LISTS and _has_items(node):
             items(node, 0)
         elif node.tag == "table" and _is_data(node):
             blocks.add(" ".join(shown(c) for c in node.iterchildren("caption")))
@@ -254,6 +286,14 @@ def visible(page: str) -> Blocks:
         simplify(tree)
         walk(tree)
     return blocks
+
+
+def _has_items(node: Any) -> bool:
+    """Also terms and what explains them, unless that is a page's parts: with headings, tables or code."""
+    if node.tag != "dl":
+        return next(node.iterchildren("li"), None) is not None
+    inside = next(node.iterdescendants("table", "pre", *HEADINGS), None)
+    return inside is None and next(node.iterdescendants("dt", "dd"), None) is not None
 
 
 def _is_data(table: Any) -> bool:

@@ -19,10 +19,10 @@ INLINE = frozenset(
     "a abbr acronym b bdi bdo big button cite code del em font i img input ins kbd label mark q rb ruby s samp "  # noqa: SIM905
     "small span strike strong sub sup time tt u var wbr".split()
 )
-_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _ANCHORS = {"", "¶", "#", "§", "🔗", "link"}  # what a link to a heading itself shows
 _DROPPED = ("button", "label", "output", "q", "time")  # with their words
-_RUNNING = ("p", "li", "dd", "dt", "td", "th", "blockquote", *_HEADINGS)
+_RUNNING = ("p", "li", "dd", "dt", "td", "th", "blockquote", *HEADINGS)
 _NOTE = re.compile(r"(?i)\b(?:(?:foot|end)?note|tip|hint|caution|warning|danger|important|admonition|callout)s?\b")
 _BESIDE = re.compile(
     r"(?i)\b(?:nav|navbar|navigation|menu|sidebar|breadcrumbs?|header|footer|masthead|banner|cookies?|share|social|related"
@@ -92,7 +92,7 @@ def plain(text: str) -> str:
 
 def _unlink_headings(tree: Any) -> None:
     """trafilatura takes a heading that is a link for navigation; in documentation many are a link to themselves."""
-    for heading in tree.iter(*_HEADINGS):
+    for heading in tree.iter(*HEADINGS):
         for link in list(heading.iter("a")):
             if not (link.get("href") or "#").startswith("#"):
                 continue

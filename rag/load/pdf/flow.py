@@ -130,15 +130,23 @@ def _without_furniture(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     everywhere. A page's only line stays.
     """
     kept = [list(lines) for lines in pages]
+    first = [[0, 0] for _ in kept]  # lines that stay at head and foot as the first of their kind: the next lies deeper
     for edge in (0, -1, 0, -1, 1, -2):  # two lines deep, also behind one that changes with the chapter
-        held = [(number, lines) for number, lines in enumerate(kept) if len(lines) > (1 if edge in (0, -1) else 2)]
-        seen = Counter(key for number, lines in held for key in _alike(lines[edge], number))
+        end = 0 if edge >= 0 else 1
+        held = [
+            (number, lines, edge - first[number][1] if end else edge + first[number][0])
+            for number, lines in enumerate(kept)
+            if len(lines) - sum(first[number]) > (1 if edge in (0, -1) else 2)
+        ]
+        seen = Counter(key for number, lines, at in held for key in _alike(lines[at], number))
         shared = {key for key, count in seen.items() if count >= max(3, 0.5 * len(kept))}
         shown: set[tuple[str, int | None]] = set()
-        for number, lines in held:
-            if keys := shared.intersection(_alike(lines[edge], number)):
-                if shown & keys or not any(map(str.isalpha, lines[edge].text)):
-                    del lines[edge]
+        for number, lines, at in held:
+            if keys := shared.intersection(_alike(lines[at], number)):
+                if shown & keys or not any(map(str.isalpha, lines[at].text)):
+                    del lines[at]
+                else:
+                    first[number][end] += 1
                 shown |= keys
     return kept
 
