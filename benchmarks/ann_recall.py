@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from rag.config import Store
 from rag.embed import TextEmbedder
 from rag.store import Catalog, IndexReader, IndexWriter
-from rag.store.vectors import open_embedded
+from rag.store.vectors import open_embedded, width
 from rag.types import Chunk, Location, Outcome, Source, Span
 
 K = 10
@@ -194,6 +194,7 @@ def churn(folder: Path, size: int, rounds: int, pool: Vectors, asked: Vectors, s
     """What the writer never does: it makes the collection anew when 30 % of the rows were removed."""
     chance = np.random.default_rng(size + 1)
     rows, next_id = {i: i for i in range(size)}, size
+    store = store.model_copy(update={"ef_search": width(store.ef_search, size)})
     with closing(open_embedded(folder, pool.shape[1], store, create=True)) as index:
         index.add(list(rows), pool[:size])
         for _ in range(rounds):
@@ -227,7 +228,7 @@ def main() -> None:
     ef = "" if given.ef == Store().ef_search else f"-ef-{given.ef}"
     for size in filter(None, sizes):
         found = grown_and_replaced(size, given.rounds, texts, pool, asked, store)
-        about = {"chunks": size, "questions": len(asked), "ef_search": given.ef}
+        about = {"chunks": size, "questions": len(asked), "ef_search": width(given.ef, size)}
         report(f"ann-recall-{size:06}{ef}", {**about, **found})
 
 

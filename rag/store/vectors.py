@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS = 5000  # per call; Chroma refuses more than 5,461
+ROWS_PER_WIDTH = 125
+MOST_WIDTH = 10_000
 DIGITS = 6  # of a cosine: what float32 sums hold. Beyond, Chroma, numpy and each processor differ, and ties with them
 
 
 class VectorIndex(Protocol):
     def add(self, ids: Sequence[int], vectors: NDArray[np.float32]) -> None: ...
+    def widen(self, ef_search: int) -> None: ...
     def remove(self, ids: Sequence[int]) -> None: ...
     def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
         """(chunk id, cosine similarity), best first."""
@@ -66,6 +69,16 @@ def _chromadb() -> Any:
 
 def _id(chunk_id: int) -> str:
     return f"1-{chunk_id}"
+
+
+def width(least: int, rows: int) -> int:
+    """hnswlib's ef_search for a collection of so many rows: `least`, and more where it is large, as recall falls with
+    size. With 400 at 100,000 rows one question of 300 missed 4 of its 10 nearest (benchmarks/ann_recall.py).
+
+    >>> width(400, 50_000), width(400, 100_000)
+    (400, 800)
+    """
+    return min(MOST_WIDTH, max(least, rows // ROWS_PER_WIDTH))
 
 
 Failure = Callable[[Exception], StoreError]  # what Chroma raised -> what we say
@@ -117,6 +130,12 @@ class _Collection:
             for start in range(0, len(ids), ROWS):
                 part = slice(start, start + ROWS)
                 self._collection.upsert(ids=[_id(i) for i in ids[part]], embeddings=vectors[part])
+
+    def widen(self, ef_search: int) -> None:
+        """From its next opening on it is searched so far."""
+        with self._asking():
+            if self._collection.configuration_json["hnsw"]["ef_search"] != ef_search:
+                self._collection.modify(configuration={"hnsw": {"ef_search": ef_search}})
 
     def remove(self, ids: Sequence[int]) -> None:
         with self._asking():
