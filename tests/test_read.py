@@ -605,6 +605,25 @@ def test_training_goes_on_from_shipped_weights(base: Path, taught: tuple[Any, Pa
         assert torch.allclose(value, model.state_dict()[name], atol=4e-3), name
 
 
+def test_weights_are_averaged(base: Path, taught: tuple[Any, Path], tmp_path: Path) -> None:
+    from average import average
+    from safetensors.numpy import load_file, save_file
+
+    held = load_file(taught[1])
+    other, made = tmp_path / "other.safetensors", tmp_path / "mean.safetensors"
+    about = {"base_sha256": PassageReader(base, taught[1]).header["base_sha256"], "trained": "elsewhere"}
+    save_file({name: value * 0 for name, value in held.items()}, other, about)
+    average([taught[1], other], [1, 3], base, made, 0)
+    mean = load_file(made)
+    assert mean.keys() == held.keys()
+    for name, value in held.items():
+        np.testing.assert_allclose(mean[name], value / 4, atol=2e-3, err_msg=name)
+    assert PassageReader(base, made).header["trained"] == "0.25 of in a test; 0.75 of elsewhere"
+    save_file(held, other, {**about, "base_sha256": "another"})
+    with pytest.raises(SystemExit, match="different bases"):
+        average([taught[1], other], [1, 1], base, made, 0)
+
+
 @pytest.mark.parametrize(
     ("question", "among"),
     [

@@ -449,6 +449,20 @@ def test_scores_are_cosine_similarities(tmp_path: Path) -> None:
     np.testing.assert_allclose([s for _, s in exact], [s for _, s in hits], atol=1e-5)
 
 
+def test_a_collection_is_searched_further_from_its_next_opening_on(tmp_path: Path) -> None:
+    def settings(index: Any) -> tuple[int, int]:
+        hnsw = index._collection.configuration_json["hnsw"]
+        return hnsw["ef_search"], hnsw["sync_threshold"]
+
+    with closing(open_embedded(tmp_path / "c", 8, Store(), create=True)) as index:
+        index.add(range(1, 51), vectors(50))
+        assert settings(index) == (400, 1)
+        index.widen(800)
+    with closing(open_embedded(tmp_path / "c", 8, Store())) as index:
+        assert settings(index) == (800, 1)  # and still saved at every call
+        assert len(index.search(vectors(1)[0], 10)) == 10
+
+
 def test_more_rows_than_chroma_takes_in_a_call(tmp_path: Path) -> None:
     rows = vectors(5600, 4)
     with closing(open_embedded(tmp_path / "c", 4, Store(), create=True)) as index:

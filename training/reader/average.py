@@ -27,8 +27,9 @@ from rag.read import WEIGHTS
 from rag.read.passage_reader import merged
 
 
-def average(files: list[Path], shares: list[float], target: Path, rank: int) -> None:
-    base = read_weights(resolve_model(Embed().model).folder / "model.safetensors")
+def average(files: list[Path], shares: list[float], folder: Path, target: Path, rank: int) -> None:
+    """`folder`: of the model that they all began with."""
+    base = read_weights(folder / "model.safetensors")
     headers = []
     for file in files:
         with safe_open(file, "np") as opened:
@@ -58,7 +59,7 @@ def main() -> None:
     shares = args.shares or [1.0] * len(args.files)
     if len(shares) != len(args.files):
         parser.error(f"{len(args.files)} files and {len(shares)} shares")
-    average(args.files, shares, args.out, args.rank)
+    average(args.files, shares, resolve_model(Embed().model).folder, args.out, args.rank)
 
 
 if __name__ == "__main__":
