@@ -201,8 +201,7 @@ class Rag(Parts):
 
     def why(self, question: str, path: Path | str, **settings: Any) -> Why:
         """Why a file is, or isn't, among the hits for a question."""
-        name = path.as_posix() if isinstance(path, Path) else path
-        return self.retriever.why(question, name, **settings)
+        return self.retriever.why(question, _name(path), **settings)
 
     def ask(
         self,
@@ -466,8 +465,7 @@ class Rag(Parts):
     def source(self, path: Path | str) -> Source:
         """A file's text as it was loaded, with its map of pages, lines and headings. `path`: as in `files`, or the end
         of one that no other has. Raises QueryError."""
-        path = path.as_posix() if isinstance(path, Path) else path
-        path = path.encode("utf-8", "replace").decode()  # half a character is in no name, and SQLite takes none
+        path = _name(path).encode("utf-8", "replace").decode()  # half a character is in no name, and SQLite takes none
         catalog = self._any_reader.catalog
         with catalog.snapshot() as generation:
             row = catalog.file_at(path, generation)
@@ -593,3 +591,8 @@ class Rag(Parts):
         from rag.split import as_text_splitter
 
         return as_text_splitter(self.splitter)
+
+
+def _name(path: Path | str) -> str:
+    """As an index names its files."""
+    return path.as_posix() if isinstance(path, Path) else path

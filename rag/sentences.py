@@ -199,8 +199,9 @@ def _goes_on(text: str, one: tuple[int, int], other: tuple[int, int], language: 
         return True
     if text[other[0]].isupper():
         return False
-    abbreviation = _FRENCH if language == "fr" else _ABBREVIATION
-    return bool(abbreviation.search(text, tail, one[1]) or _ABBREVIATION.search(text, tail, one[1]))
+    if language == "fr" and _FRENCH.search(text, tail, one[1]):
+        return True
+    return bool(_ABBREVIATION.search(text, tail, one[1]))
 
 
 def _boundaries(text: str, start: int, end: int, language: str) -> Iterator[tuple[int, int]]:

@@ -828,36 +828,38 @@ def test_docx_that_is_another_zip(tmp_path: Path) -> None:
         load(tmp_path / "a.docx")
 
 
+HERON = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
+
+
+def in_article(folder: Path, matter: str) -> str:
+    """What is read of `matter` between the paragraphs of an article."""
+    page = f"<h1>Birds</h1>{HERON}{matter}<h2>More</h2>{HERON.replace('heron', 'stork')}"
+    text = load(put(folder, "a.html", f"<html><body><article>{page}</article></body></html>")).text
+    return text.partition("fish.\n\n")[2].partition("## More")[0].removesuffix("\n\n")
+
+
 def test_html_quotes_code_and_lists_are_whole(tmp_path: Path) -> None:
-    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
-    page = (
-        f"<html><body><article><h1>Birds</h1>{words}"
+    matter = (
         "<blockquote>All must be <strong>done</strong> by June.</blockquote><blockquote>One<br>Two</blockquote>"
         "<pre>def f():<br>  return <b>1</b> + 2</pre><pre>$ make all\n$ make test</pre>"
-        "<ul><li>First has<ul><li>inner</li></ul>and closing words</li></ul><h2>More</h2>"
-        f"{words.replace('heron', 'stork')}</article></body></html>"
+        "<ul><li>First has<ul><li>inner</li></ul>and closing words</li></ul>"
     )
-    source = load(put(tmp_path, "a.html", page))
-    assert source.text.partition("fish.\n\n")[2].partition("\n\n## More")[0] == (
+    assert in_article(tmp_path, matter) == (
         "> All must be done by June.\n\n> One\n> Two\n\n```\ndef f():\n  return 1 + 2\n```\n\n"
         "```\n$ make all\n$ make test\n```\n\n- First has and closing words\n  - inner"
     )
 
 
 def test_html_lists_are_numbered_as_a_browser_shows_them(tmp_path: Path) -> None:
-    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
-    page = (
-        f"<html><body><article><h1>Rules</h1>{words}"
+    matter = (
         "<ol start='5'><li><p>Never <b>run</b> it alone.</p><p>Or at night.</p></li>"
         "<li><strong>Close</strong> the valve.<ol style='list-style-type: lower-roman'><li>left</li><li>right</li></ol>"
         "</li></ol><h2>Parts</h2>"
         "<ol type='a'><li>pumps</li><li value='7'>fans</li></ol><h2>Down</h2><ol reversed><li>two</li><li>one</li></ol>"
         "<h2>Typed</h2><ol style='list-style: none'><li>(a) first</li><li>(b) second</li></ol><h2>Plain</h2>"
         "<ol><li>ready</li><li>go</li></ol><blockquote><ol start='9'><li>nine</li></ol></blockquote>"
-        f"<h2>More</h2>{words.replace('heron', 'stork')}</article></body></html>"
     )
-    source = load(put(tmp_path, "a.html", page))
-    assert source.text.partition("fish.\n\n")[2].partition("\n\n## More")[0] == (
+    assert in_article(tmp_path, matter) == (
         "5. Never run it alone.\n   Or at night.\n6. Close the valve.\n  - i. left\n  - ii. right\n\n"
         "## Parts\n\n- a. pumps\n- g. fans\n\n## Down\n\n2. two\n1. one\n\n"
         "## Typed\n\n- (a) first\n- (b) second\n\n## Plain\n\n1. ready\n2. go\n\n> 9. nine"
@@ -866,7 +868,6 @@ def test_html_lists_are_numbered_as_a_browser_shows_them(tmp_path: Path) -> None
 
 def test_html_lists_in_cells_are_kept(tmp_path: Path) -> None:
     """trafilatura loses them; a table that arranges a page is left alone."""
-    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
     rows = (
         "<tr><th>Part</th><th>Steps</th></tr>"
         "<tr><td>Pump</td><td>before <ul><li><p>oil <b>it</b> well</p><ul><li>daily</li></ul></li><li>clean</li></ul>"
@@ -874,12 +875,11 @@ def test_html_lists_in_cells_are_kept(tmp_path: Path) -> None:
         "<tr><td>Fan</td><td><ol start='3'><li>stop</li><li>wait</li></ol></td></tr>"
         "<tr><td>Belt</td><td><dl><dt>Width</dt><dd>4 cm</dd></dl></td></tr>"
     )
-    page = f"<html><body><article><h1>Care</h1>{words}<table>{rows}</table>{words}</article></body></html>"
-    assert (
+    assert in_article(tmp_path, f"<table>{rows}</table>") == (
         "| Part | Steps |\n| --- | --- |\n| Pump | before oil it well daily clean after |\n"
-        "| Fan | 3. stop 4. wait |\n| Belt | Width 4 cm |\n"
-    ) in load(put(tmp_path, "a.html", page)).text
-    page = f"<html><body><table><tr><td><h1>Care</h1>{words}<ul><li>oil</li><li>air</li></ul>{words}</td></tr></table>"
+        "| Fan | 3. stop 4. wait |\n| Belt | Width 4 cm |"
+    )
+    page = f"<html><body><table><tr><td><h1>Care</h1>{HERON}<ul><li>oil</li><li>air</li></ul>{HERON}</td></tr></table>"
     assert "oil" in load(put(tmp_path, "b.html", page)).text
 
 
@@ -905,11 +905,7 @@ def test_html_lists_in_cells_are_kept(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_html_loses_no_words_that_are_no_paragraph(tmp_path: Path, given: str, text: str) -> None:
-    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
-    stork = words.replace("heron", "stork")
-    page = f"<html><body><article><h1>Birds</h1>{words}{given}{stork}<h2>More</h2>{words}</article></body></html>"
-    whole = load(put(tmp_path, "a.html", page)).text
-    assert whole.partition("fish.\n\n")[2].partition("The stork")[0].strip() == text
+    assert in_article(tmp_path, given) == text
 
 
 def test_html_with_nothing_beside_its_matter_is_read_whole(tmp_path: Path) -> None:
@@ -936,20 +932,13 @@ def test_html_with_nothing_beside_its_matter_is_read_whole(tmp_path: Path) -> No
 
 
 def test_html_terms_stand_before_what_explains_them(tmp_path: Path) -> None:
-    words = "<p>" + "The heron stands in the river and waits for fish. " * 8 + "</p>"
     terms = (
         "<dl><dt>Range</dt><dd>0 to 60 °C</dd><dt>Heron</dt><dt><code>grus()</code></dt><dd><p>A bird.</p></dd>"
         "<dd>Grey<ul><li>tall</li></ul></dd><div><dt>Does it swim?</dt><dd>No.</dd></div><dt>Alone</dt></dl>"
     )
-    more = words.replace("heron", "stork")
-    page = f"<article><h1>Birds</h1>{words}<h2>Terms</h2>{terms}<h2>More</h2>{more}</article>"
-    source = load(put(tmp_path, "a.html", f"<html><body>{page}</body></html>"))
-    assert source.text.partition("## Terms\n\n")[2].partition("\n\n## More")[0] == (
-        "- Range: 0 to 60 °C\n- Heron, grus(): A bird.\n  Grey\n  - tall\n- Does it swim? No.\n- Alone"
-    )
-    assert visible(f"<body>{terms}</body>").text == (
-        "- Range: 0 to 60 °C\n- Heron, grus(): A bird.\n  Grey\n  - tall\n- Does it swim? No.\n- Alone"
-    )
+    wanted = "- Range: 0 to 60 °C\n- Heron, grus(): A bird.\n  Grey\n  - tall\n- Does it swim? No.\n- Alone"
+    assert in_article(tmp_path, f"<h2>Terms</h2>{terms}") == f"## Terms\n\n{wanted}"
+    assert visible(f"<body>{terms}</body>").text == wanted
     assert visible("<dl><dt>One</dt><dd><pre>a\nb</pre></dd></dl>").text == "One\n\n```\na\nb\n```"
 
 

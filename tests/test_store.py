@@ -457,7 +457,7 @@ def test_a_collection_is_searched_further_from_its_next_opening_on(tmp_path: Pat
     with closing(open_embedded(tmp_path / "c", 8, Store(), create=True)) as index:
         index.add(range(1, 51), vectors(50))
         assert settings(index) == (400, 1)
-        index.widen(800)
+        index.widen(100_000)
     with closing(open_embedded(tmp_path / "c", 8, Store())) as index:
         assert settings(index) == (800, 1)  # and still saved at every call
         assert len(index.search(vectors(1)[0], 10)) == 10

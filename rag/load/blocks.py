@@ -123,6 +123,10 @@ class Blocks:
         lines = [f"| {' | '.join(row + [''] * (fill - len(row)))} |" for row in cells]
         self.add("\n".join([lines[0], f"|{' --- |' * width}", *lines[1:]]))
 
+    def quote(self, text: str) -> None:
+        if text:
+            self.add("\n".join(f"> {line}".rstrip() for line in text.split("\n")))
+
     def code(self, text: str) -> None:
         fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
         body = text.strip("\n").rstrip()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rag.errors import DocumentError
 from rag.load.blocks import Blocks, unshown
 from rag.load.decode import clean, decode, labelled
+from rag.load.html import hidden, visible
 from rag.types import Source
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ class _Reader:
             return
         text = _text(data, part.get_content_charset())
         if part.get_content_type() == "text/html":
-            from rag.load.html import hidden, visible  # a message is all matter
-
-            body = visible(text)
+            body = visible(text)  # a message is all matter
             self.blocks.marked(body.text, body.headings, deeper=1)
             self.unseen += hidden(text, body.text)
         else:

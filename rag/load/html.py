@@ -32,9 +32,7 @@ _MOST = 0.9  # of the words that are shown: a page with hardly anything beside i
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
-    """All visible text is taken of a page that has nothing beside its matter, such as a word processor's; of one in
-    which trafilatura finds hardly any main text (a short page), with a warning; and where it took most of the words but
-    not one of the headings."""
+    """All visible text is taken of a page that has nothing beside its matter, such as a word processor's."""
     import trafilatura
     from trafilatura.metadata import extract_metadata
 
@@ -45,15 +43,7 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     if tree is not None and not whole:
         keep(tree)
     title = None if tree is None else extract_metadata(tree, extensive=False).title
-    blocks = visible(page) if whole else _main(tree)
-    if not whole and (len(blocks.text) < _LITTLE or not blocks.headings):
-        shown = visible(page)
-        taken, every = _words(blocks.text), _words(shown.text)
-        if len(blocks.text) < _LITTLE and every > taken:
-            blocks = shown
-            warnings = (*warnings, "little or no main text found: all visible text was taken")
-        elif not blocks.headings and shown.headings and taken >= _MOST * every:
-            blocks = shown
+    blocks, told = (visible(page), ()) if whole else _main(page, tree)
     return Source(
         relative,
         blocks.text,
@@ -61,18 +51,28 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         title=" ".join(clean(title).split()) or None if title else None,
         headings=blocks.headings,
         metadata={"encoding": encoding, **unshown(hidden(page, blocks.text))},
-        warnings=warnings,
+        warnings=(*warnings, *told),
     )
 
 
-def _main(tree: Any) -> Blocks:
+def _main(page: str, tree: Any) -> tuple[Blocks, tuple[str, ...]]:
+    """What trafilatura takes for the main text, and warnings. All visible text where that is hardly any (a short page),
+    with a warning, and where it took most of the words but not one of the headings."""
     import trafilatura
 
     main = None if tree is None else trafilatura.bare_extraction(tree, include_comments=False, include_formatting=True)
     blocks = Blocks()
     for element in list(getattr(main, "body", [])):
         _block(element, blocks)
-    return blocks
+    if len(blocks.text) >= _LITTLE and blocks.headings:
+        return blocks, ()
+    every = visible(page)
+    taken, there = _words(blocks.text), _words(every.text)
+    if len(blocks.text) < _LITTLE and there > taken:
+        return every, ("little or no main text found: all visible text was taken",)
+    if not blocks.headings and every.headings and taken >= _MOST * there:
+        return every, ()
+    return blocks, ()
 
 
 def hidden(page: str, text: str) -> int:
@@ -111,7 +111,7 @@ def _block(element: Any, blocks: Blocks) -> None:
         case "code":
             blocks.code(plain("".join(element.itertext())))
         case "quote":
-            blocks.add("\n".join(f"> {line}" for line in _inline(element).split("\n") if line.strip()))
+            blocks.quote(_inline(element))
         case _:
             blocks.add(_inline(element))
     if element.tail and element.tail.strip():
@@ -248,7 +248,7 @@ def visible(page: str) -> Blocks:
         node.tag = "div"
         walk(node)
         inner, blocks = blocks, outer
-        blocks.add("\n".join(f"> {each}".rstrip() for each in inner.text.split("\n") if inner.text))
+        blocks.quote(inner.text)
 
     def walk(node: Any) -> None:
         nonlocal level

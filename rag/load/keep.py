@@ -97,9 +97,7 @@ def _unlink_headings(tree: Any) -> None:
             if not (link.get("href") or "#").startswith("#"):
                 continue
             if "".join(link.itertext()).strip().casefold() in _ANCHORS:
-                link.text = None
-                for inside in list(link):
-                    link.remove(inside)
+                _only(link, None)
             link.tag = "span"
 
 
@@ -108,7 +106,8 @@ def _spell_formulas(tree: Any) -> None:
     for node in list(tree.iter("math")):
         source = node.xpath("string(.//*[local-name() = 'annotation'])")
         words = node.get("alttext") or source or node.xpath("string()")
-        _only(node, "span", " ".join(words.split()))
+        node.tag = "span"
+        _only(node, " ".join(words.split()))
 
 
 def _spell_cells(tree: Any) -> None:
@@ -117,7 +116,8 @@ def _spell_cells(tree: Any) -> None:
         rows = list(table.iter("tr"))
         if next(table.iterancestors("li", "dd"), None) is not None:
             for row in rows:
-                _only(row, "p", "  ".join(filter(None, map(shown, row.xpath("td | th")))))
+                _only(row, "  ".join(filter(None, map(shown, row.xpath("td | th")))))
+                row.tag = "p"
             table.tag = "div"
             continue
         wide = sum(len(row.xpath("td | th")) > 1 for row in rows)
@@ -128,13 +128,14 @@ def _spell_cells(tree: Any) -> None:
             for item, mark in [each for node in lists for each in marks(node) if each[1]]:
                 _put_mark(item, mark)
             if lists:
-                _only(cell, cell.tag, plain(shown(cell)))
+                _only(cell, plain(shown(cell)))
 
 
-def _only(node: Any, tag: str, text: str) -> None:
+def _only(node: Any, text: str | None) -> None:
+    """That text is all that the element holds."""
     for inside in list(node):
         node.remove(inside)
-    node.tag, node.text = tag, text
+    node.text = text
 
 
 def _keep_words(tree: Any) -> None:
@@ -161,21 +162,19 @@ def _keep_lines(tree: Any) -> None:
         for end in block.iter("br"):
             end.tail = f"\n{end.tail or ''}"
         text = block.xpath("string()")
-        for inside in list(block):
-            block.remove(inside)
-        block.text = None
-        if next(block.iterancestors("li", "dd"), None) is not None:
-            block.tag = "p"
-            first, *more = text.strip("\n").split("\n")
-            block.text = first
-            for line in more:
-                end = block.makeelement("br")
-                end.tail = line
-                block.append(end)
+        if next(block.iterancestors("li", "dd"), None) is None:
+            _only(block, None)
+            span = block.makeelement("span")
+            span.text = text
+            block.append(span)
             continue
-        span = block.makeelement("span")
-        span.text = text
-        block.append(span)
+        first, *more = text.strip("\n").split("\n")
+        _only(block, first)
+        block.tag = "p"
+        for line in more:
+            end = block.makeelement("br")
+            end.tail = line
+            block.append(end)
 
 
 def _keep_marks(tree: Any) -> None:

@@ -94,10 +94,11 @@ def _unfit(error: RequestValidationError) -> Problem:
 
 async def answer(request: Request, error: Exception) -> Response:
     """For FastAPI's exception handlers."""
-    if isinstance(error, HTTPException) and error.status_code in (404, 405):  # of the router: it names neither
-        path = request.url.path[:100]
-        told, kind = f"there is no {path}", "NotFound"
-        if error.status_code == 405:
-            told, kind = f"{path} takes no {request.method[:20]}", "MethodNotAllowed"
-        error = Problem(error.status_code, kind, told, "/openapi.json lists what there is", error.headers)
+    path, hint = request.url.path[:100], "/openapi.json lists what there is"
+    match error:
+        case HTTPException(status_code=404):  # the router's, which names neither path nor method
+            error = Problem(404, "NotFound", f"there is no {path}", hint)
+        case HTTPException(status_code=405):
+            told = f"{path} takes no {request.method[:20]}"
+            error = Problem(405, "MethodNotAllowed", told, hint, error.headers)
     return as_problem(error).response()

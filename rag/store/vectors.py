@@ -32,7 +32,10 @@ DIGITS = 6  # of a cosine: what float32 sums hold. Beyond, Chroma, numpy and eac
 
 class VectorIndex(Protocol):
     def add(self, ids: Sequence[int], vectors: NDArray[np.float32]) -> None: ...
-    def widen(self, ef_search: int) -> None: ...
+    def widen(self, rows: int) -> None:
+        """From its next opening on it is searched as far as so many rows want."""
+        ...
+
     def remove(self, ids: Sequence[int]) -> None: ...
     def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
         """(chunk id, cosine similarity), best first."""
@@ -98,7 +101,7 @@ class _Collection:
         failure: Failure,
         saves: bool = False,
     ) -> None:
-        self._client, self._failure = client, failure
+        self._client, self._failure, self._ef_search = client, failure, ef_search
         # Embedded, it is saved at every call. Chroma's own way, once in 1,000 rows, has readers replay the rest from
         # its log, and write its vector files as it opens: with what lay in its memory (docs/decisions/0015).
         saving = {"sync_threshold": 1, "batch_size": 1} if saves else {}
@@ -131,11 +134,11 @@ class _Collection:
                 part = slice(start, start + ROWS)
                 self._collection.upsert(ids=[_id(i) for i in ids[part]], embeddings=vectors[part])
 
-    def widen(self, ef_search: int) -> None:
-        """From its next opening on it is searched so far."""
+    def widen(self, rows: int) -> None:
+        wanted = width(self._ef_search, rows)
         with self._asking():
-            if self._collection.configuration_json["hnsw"]["ef_search"] != ef_search:
-                self._collection.modify(configuration={"hnsw": {"ef_search": ef_search}})
+            if self._collection.configuration_json["hnsw"]["ef_search"] != wanted:
+                self._collection.modify(configuration={"hnsw": {"ef_search": wanted}})
 
     def remove(self, ids: Sequence[int]) -> None:
         with self._asking():

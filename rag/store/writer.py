@@ -33,7 +33,7 @@ from rag.store.index import (
 from rag.store.lexical import Lexical
 from rag.store.lock import WriterLock
 from rag.store.seal import SIZES, is_whole, seal
-from rag.store.vectors import VectorIndex, blank_unused, drop_from_server, open_embedded, open_server, width
+from rag.store.vectors import VectorIndex, blank_unused, drop_from_server, open_embedded, open_server
 from rag.types import Space
 
 NO_SPACES: Mapping[Space, dict[str, Any] | None] = MappingProxyType({})
@@ -239,7 +239,7 @@ class IndexWriter:
             for part in batched(rows.added, PART):
                 index.add(part, self.catalog.vectors_of(part))
             _check_count(folder, index.count(), rows.all)
-            index.widen(width(self.store.ef_search, len(rows.all)))
+            index.widen(len(rows.all))
 
     def _build_spaces(self, target: Path, anew: bool) -> None:
         """The dense indexes of pictures and recordings. One that must forget something is made anew."""
@@ -261,7 +261,7 @@ class IndexWriter:
                 for part in batched(added, PART):
                     index.add(part, catalog.vectors_of(part, "media"))
                 _check_count(folder, index.count(), ids)
-                index.widen(width(self.store.ef_search, len(ids)))
+                index.widen(len(ids))
 
     def _open_space(self, space: Space, folder: Path, name: str | None) -> VectorIndex:
         """`name`: of the collection on the server that goes on; None: a new one, since others still read the old."""
@@ -290,7 +290,7 @@ class IndexWriter:
                 self.catalog.mark_server_rows(part, present=False)
                 vectors.add(part, self.catalog.vectors_of(part))
                 self.catalog.mark_server_rows(part, present=True)
-            vectors.widen(width(self.store.ef_search, len(wanted)))
+            vectors.widen(len(wanted))
 
     def _remove_from_server(self, wanted: Sequence[int]) -> None:
         with contextlib.closing(self._server()) as vectors:
