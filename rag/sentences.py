@@ -38,6 +38,7 @@ _HEADING = re.compile(r"^[ \t]{0,3}\#{1,6} [^\n]*\n", re.MULTILINE)
 _TERMINATOR = re.compile(r"[.!?…:;。！？｡．।॥؟۔܀։՜՞።፧၊။។៕᙮᠃᠉⳹⸮·]|\s\(?\d{1,3}\)\s")
 _MARKER = re.compile(r"[•‣⁃▪●*+-]?\s*\(?(?:(\d{1,3})|[A-Za-z])[.)]")
 _MARKER_BEHIND = re.compile(r"\s[•‣⁃▪●*+-]?\(?(\d{1,3})[.)]$")
+_MORE_IN_LINE = re.compile(r"[^\S\n]*\S")
 
 _ABBREVIATION = re.compile(  # at a sentence's end; words that go on behind it begin with anything but a capital
     r"(?i)\b(?:approx|incl|excl|avg|max|min|est|tel|ext|temp|resp|qty|acct|para|vol|ch|apt|rm|hrs|wk|eqs?|refs?"
@@ -49,7 +50,7 @@ _GERMAN_MONTH = re.compile(r"(?:Jan|Feb|Mär|Mrz|Apr|Jun|Jul|Aug|Sept?|Okt|Nov|D
 _FRENCH = re.compile(r"(?i)\b(?:janv|févr|avr|juil|sept|oct|nov|déc|env|hab|pers|tél|chap|resp|éd|J\.-C)\.$")
 _FRENCH_NAME = re.compile(r"(?:\bMM?|\b[A-Z]\.-(?!C)[A-Z])\.$")  # a name follows: "M. Roy", "J.-P. Sartre"
 
-_SLOW = {"da": (5_000, "de"), "it": (20_000, "es")}  # sentences of a text, then whose rules
+_SLOW = {"da": (5_000, "de"), "it": (8_000, "es")}  # sentences of a text, then whose rules
 
 _SCRIPTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (language, re.compile(f"[{characters}]"))
@@ -238,7 +239,8 @@ def _join_markers(text: str, found: Iterator[tuple[int, int]]) -> list[tuple[int
     """Give list markers to the words behind them.
 
     The library reads "1. One item 2. Another" as "1." + "One item 2." + "Another". A number at a sentence's end is
-    a marker only when it continues the count that an earlier marker began.
+    a marker only when it continues the count that an earlier marker began and words follow in its line: a list of
+    three points may end with "we meet in room 4."
     """
     joined: list[tuple[int, int]] = []
     waiting: tuple[int, int] | None = None  # a marker without its words yet
@@ -253,7 +255,7 @@ def _join_markers(text: str, found: Iterator[tuple[int, int]]) -> list[tuple[int
         else:
             start, waiting = waiting[0], None
         behind = _MARKER_BEHIND.search(text, max(start, end - 12), end) if number >= 0 else None
-        if behind and int(behind[1]) == number + 1:
+        if behind and int(behind[1]) == number + 1 and _MORE_IN_LINE.match(text, end):
             number += 1
             waiting = (behind.start() + 1, end)
             end = start + len(text[start : behind.start()].rstrip())

@@ -315,6 +315,7 @@ class Citation:
     span: Span
     quote: str
     verified: bool  # the quote stands at this span in the catalog's text
+    table_head: str = ""  # of the table that the quote is a row of
 
     @property
     def label(self) -> str:
@@ -373,6 +374,7 @@ class Answer:
                     "start": c.span.start,
                     "end": c.span.end,
                     "quote": c.quote,
+                    "table_head": c.table_head,
                     "verified": c.verified,
                 }
                 for c in self.citations

@@ -411,3 +411,15 @@ def test_lines_of_name_and_value_answer_each_for_itself(make_real_rag: Callable[
     answer = make_real_rag({}).ask("Who is the owner?")
     first = answer.citations[0]
     assert (first.quote, first.location.line) == ("owner: Lena", 3)
+
+
+def test_a_row_is_cited_below_the_head_of_its_table(make_real_rag: Callable[..., Rag], docs: Path) -> None:
+    docs.mkdir(exist_ok=True)
+    rows = "".join(f"Part {n},{n} kg\n" for n in range(1, 200))
+    (docs / "parts.csv").write_text(f"part,weight\n{rows}Sea anchor,17 kg\n", encoding="utf-8")
+    (docs / "notes.md").write_text("The sea anchor is heavy.\n", encoding="utf-8")
+    answer = make_real_rag({}).ask("What is the weight of the sea anchor?")
+    heads = {c.quote: c.table_head for c in answer.citations}
+    assert heads["Sea anchor | 17 kg"] == "| part | weight |"
+    assert heads.get("The sea anchor is heavy.", "") == ""
+    assert answer.to_dict()["citations"][0]["table_head"] == answer.citations[0].table_head

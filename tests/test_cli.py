@@ -127,7 +127,7 @@ def test_ask_json_is_the_documented_form(invoke, docs: Path) -> None:
     answer = json.loads(told.stdout)
     assert answer["citations"][0] | {"quote": ""} == {
         "number": 1, "source": "metals.txt", "page": None, "line": 1, "seconds": None, "ocr": False,
-        "start": 0, "end": 37, "quote": "", "verified": True,
+        "start": 0, "end": 37, "quote": "", "table_head": "", "verified": True,
     }  # fmt: skip
     assert METAL[0:37] == answer["citations"][0]["quote"]
     assert answer["generator"] == "extractive"

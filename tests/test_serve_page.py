@@ -165,6 +165,17 @@ def test_a_citation_of_html_opens_at_the_exact_words(
         )
 
 
+def test_a_row_is_shown_below_the_head_of_its_table(
+    make_rag: Callable[..., Rag], visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    rag = make_rag(docs=write(tmp_path / "shop", parts_csv="part,weight\nSea anchor,17 kg\n"), answer__min_confidence=0)
+    rag.sync()
+    with served(rag) as server:
+        page = visit(server)
+        ask(page, "What is the weight of the sea anchor?")
+        expect(page.locator("button.source").first).to_contain_text(re.compile(r"part \| weight.*Sea anchor \| 17 kg"))
+
+
 def test_passages_say_how_they_were_found(library: Served, visit: Callable[..., Page]) -> None:
     page = visit(library)
     ask(page, COPPER)

@@ -254,6 +254,10 @@ def test_locations_are_the_sources_own() -> None:
         ("你好。再见！好吗？是", ["你好。", "再见！", "好吗？", "是"]),
         ("これはペンです。それはマーカーです。", ["これはペンです。", "それはマーカーです。"]),
         ("1. The first item 2. The second item", ["1. The first item", "2. The second item"]),
+        (
+            "1. We met.\n2. We ate in room 3.\nThen, at last, to 3.",
+            ["1. We met.", "2. We ate in room 3.", "Then, at last, to 3."],
+        ),
         ("I live at number 2. The house is old.", ["I live at number 2.", "The house is old."]),
         ("# Title\nText here\nand on. More", ["# Title", "Text here\nand on.", "More"]),
         ("Buy:\n- milk\n- eggs. Six\n\nThen go", ["Buy:", "- milk", "- eggs.", "Six", "Then go"]),

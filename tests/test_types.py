@@ -123,7 +123,7 @@ def test_the_json_form_of_an_answer() -> None:
     assert body["confidence"] == 0.8765
     assert body["citations"][0] == {
         "number": 1, "source": "a.pdf", "page": 2, "line": 9, "seconds": None, "ocr": False,
-        "start": 4, "end": 9, "quote": "Text.", "verified": True,
+        "start": 4, "end": 9, "quote": "Text.", "table_head": "", "verified": True,
     }  # fmt: skip
     assert body["passages"][0]["stages"] == [{"stage": "dense", "score": 0.5, "rank": 1}]
 

@@ -285,7 +285,8 @@ class Answerer:
                     file = self.reader.catalog.file_at(source, generation)
                     sources[source] = self.reader.catalog.source(file.content_id, source)
                 location = sources[source].locate(span.start)
-                citations[source, span] = Citation(number, source, location, span, text, verified=True)
+                head = one_line(by_number[number].head_above(span.start))
+                citations[source, span] = Citation(number, source, location, span, text, verified=True, table_head=head)
                 return True
 
             exact = [ShortAnswer(one_line(s.text), s.passage) for s in short if cite(s.passage, s.span, s.text)]

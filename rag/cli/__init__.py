@@ -55,6 +55,10 @@ class Shell(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            if "unexpected extra argument" in error.message:  # `rag ask docs "What is it?"`, `rag ask what is it`
+                error.message += "\nPut quotes around words that belong together; name the document folder with --docs."
+            raise
         except RagError as error:
             show.show_error(error)
             sys.exit(error.exit_code)
@@ -84,7 +88,7 @@ def app() -> None:
 @in_session
 def ask(session: Session, question: str, wanted: Wanted, as_json: bool, explain: bool) -> None:
     """Answer QUESTION from the documents, with the words it rests on, or say that they don't hold the answer."""
-    session.prepare(wanted.sync_first)
+    session.prepare(wanted.sync_first, question, wanted.filter)
     answer = _answer(session, question, wanted, live=not as_json)
     if as_json:
         show.show_json(answer.to_dict())
@@ -154,7 +158,7 @@ def search(
         raise click.UsageError("--why takes a QUERY and looks at texts: leave out --in, --image and --audio")
     if why and wanted.filter:
         raise click.UsageError("--why looks at the whole index: leave out --filter")
-    session.prepare(wanted.sync_first)
+    session.prepare(wanted.sync_first, query, wanted.filter)
     settings = {**wanted.settings, "mmr": mmr, "neighbours": neighbours}
     if why:
         show.show_why(session.rag.why(query or "", why, **settings), as_json)
@@ -207,7 +211,7 @@ def chat(session: Session, wanted: Wanted) -> None:
     """
     from rag.types import Message
 
-    session.prepare(wanted.sync_first)
+    session.prepare(wanted.sync_first, filter=wanted.filter)
     history: list[Message] = []
     prompt = "? " if sys.stdin.isatty() and sys.stdout.isatty() else ""
     while True:
@@ -242,7 +246,7 @@ def prompt(session: Session, question: str, wanted: Wanted, as_json: bool) -> No
 
     The extractive default takes none: then it is smollm2's, unless --generator names another.
     """
-    session.prepare(wanted.sync_first)
+    session.prepare(wanted.sync_first, question, wanted.filter)
     config = session.rag.config
     in_use = config.generate.kind != "extractive"
     if not in_use:

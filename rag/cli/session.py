@@ -99,8 +99,13 @@ class Session:
     quiet: bool
     docs_named: bool
 
-    def prepare(self, sync_first: bool | None) -> None:
-        """Sync before answering, where that is wanted."""
+    def prepare(self, sync_first: bool | None, question: str | None = None, filter: str | None = None) -> None:
+        """Sync before answering, where that is wanted; what can't be asked is refused before."""
+        from rag.retrieve import check_question, parse_filter
+
+        if question is not None:
+            check_question(question, self.rag.config.retrieve.max_question_chars)
+        parse_filter(filter)
         if not self.sync_wanted(sync_first):
             return
         try:

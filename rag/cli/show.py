@@ -72,11 +72,10 @@ def file_dict(file: FileReport) -> dict[str, Any]:
 def show_answer(answer: Answer, quiet: bool, folder: Path) -> None:
     """`folder`: of the documents, for links that a terminal can open."""
     click.echo(styled(tame(answer.text), bold=True))
-    by_number = {p.number: p for p in answer.passages}
     for citation in answer.citations:
         click.echo(f"\n  [{citation.number}] {_place(citation.label, folder / citation.source)}")
-        if head := one_line(by_number[citation.number].head_above(citation.span.start)).strip("| "):
-            click.echo(f"      {_excerpt(head)}")
+        if citation.table_head:
+            click.echo(f"      {_excerpt(citation.table_head.strip('| '))}")
         click.echo(f"      “{one_line(citation.quote)}”")
     if quiet:
         return

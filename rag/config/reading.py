@@ -142,6 +142,9 @@ def _read_yaml(file: Path, environ: Mapping[str, str]) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such config file", "name another with --config") from None
+    except IsADirectoryError:
+        hint = "a folder of documents is named with --docs FOLDER, in Python with docs=FOLDER"
+        raise ConfigError(f"{file}: a folder, not a config file", hint) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: not UTF-8: {error.reason} at byte {error.start}", "save it as UTF-8") from None
     except OSError as error:

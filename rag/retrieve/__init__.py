@@ -7,7 +7,7 @@ spaces.py    pictures and recordings nearest to a vector; several spaces' rankin
 """
 
 from rag.retrieve.filters import Filter, parse_filter
-from rag.retrieve.search import Retrieval, Retriever, Why
+from rag.retrieve.search import Retrieval, Retriever, Why, check_question
 from rag.retrieve.spaces import fuse_spaces, nearest_media
 
-__all__ = ["Filter", "Retrieval", "Retriever", "Why", "fuse_spaces", "nearest_media", "parse_filter"]
+__all__ = ["Filter", "Retrieval", "Retriever", "Why", "check_question", "fuse_spaces", "nearest_media", "parse_filter"]

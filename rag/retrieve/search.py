@@ -81,6 +81,24 @@ class _Candidates:
     rows: dict[int, Any]  # those that had to be read already
 
 
+def check_question(question: str, most: int) -> str:
+    """The question on one line: control characters, line ends and lone surrogates become spaces.
+
+    Raises QueryError for one that is empty then, or longer than `most` characters (`retrieve.max_question_chars`).
+    """
+    if not isinstance(question, str):  # a table's empty cell is a float
+        raise QueryError(f"the question is {question!r}, no text", "ask something")
+    if len(question) > most:
+        raise QueryError(
+            f"the question has {len(question):,} characters, at most {most:,} are taken",
+            "shorten it, or raise retrieve.max_question_chars",
+        )
+    cleaned = " ".join("".join(" " if _invisible(c) else c for c in question).split())
+    if not any(unicodedata.category(c) != "Cf" for c in cleaned):
+        raise QueryError("the question is empty", "ask something")
+    return cleaned
+
+
 class Retriever:
     """Light to make; holds no state but its parts. Safe to share between threads."""
 
@@ -115,22 +133,7 @@ class Retriever:
         return Retrieval(question, tuple(passages), vector, timings)
 
     def check(self, question: str) -> str:
-        """The question on one line: control characters, line ends and lone surrogates become spaces.
-
-        Raises QueryError for one that is empty then, or longer than `retrieve.max_question_chars`.
-        """
-        most = self.config.max_question_chars
-        if not isinstance(question, str):  # a table's empty cell is a float
-            raise QueryError(f"the question is {question!r}, no text", "ask something")
-        if len(question) > most:
-            raise QueryError(
-                f"the question has {len(question):,} characters, at most {most:,} are taken",
-                "shorten it, or raise retrieve.max_question_chars",
-            )
-        cleaned = " ".join("".join(" " if _invisible(c) else c for c in question).split())
-        if not any(unicodedata.category(c) != "Cf" for c in cleaned):
-            raise QueryError("the question is empty", "ask something")
-        return cleaned
+        return check_question(question, self.config.max_question_chars)
 
     def _settings(self, overrides: Mapping[str, Any]) -> Retrieve:
         given = {k: v for k, v in overrides.items() if v is not None}

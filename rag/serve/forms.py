@@ -88,6 +88,7 @@ class CitationOut(BaseModel):
     start: int
     end: int
     quote: str
+    table_head: str
     verified: bool
 
 

@@ -78,6 +78,7 @@ class SearchResult(BaseModel):
 class Cited(Place):
     number: int = Field(description="Of the passage, as in the answer's [1].")
     quote: str
+    table_head: str = Field("", description="Head of the table that the quote is a row of.")
     verified: bool = Field(description="These words stand at this place in the file.")
 
 
@@ -189,7 +190,10 @@ def asked(answer: Answer) -> AskResult:
     near = [
         {**place(p), "number": p.number, "score": round(p.score, 6), "chunk_id": p.chunk_id} for p in answer.passages
     ]
-    cited = [{**place(c), "number": c.number, "quote": c.quote, "verified": c.verified} for c in answer.citations]
+    cited = [
+        {**place(c), "number": c.number, "quote": c.quote, "table_head": c.table_head, "verified": c.verified}
+        for c in answer.citations
+    ]
     return AskResult.model_validate(
         {
             "answer": answer.text,

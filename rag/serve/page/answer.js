@@ -38,7 +38,10 @@ export function sources(answer) {
   const items = answer.citations.map((c) =>
     el("li", {}, el("button", { type: "button", class: "source", onclick: () => show(where(c)) },
       el("span", { class: "number", "aria-hidden": "true" }, String(c.number)),
-      el("span", { class: "source-body" }, el("span", { class: "source-place" }, el("bdi", {}, place(c))), el("q", { dir: "auto" }, shown(oneLine(c.quote)))))),
+      el("span", { class: "source-body" },
+        el("span", { class: "source-place" }, el("bdi", {}, place(c))),
+        c.table_head ? el("span", { class: "dim", dir: "auto" }, shown(c.table_head.replace(/^\|\s*|\s*\|$/gu, ""))) : null,
+        el("q", { dir: "auto" }, shown(oneLine(c.quote)))))),
   );
   return el("section", { class: "sources", "aria-label": "Sources" }, el("h3", {}, "Sources"), el("ol", {}, items));
 }
