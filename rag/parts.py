@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from rag.retrieve import Retriever
     from rag.split import Splitter
 
+TO_CLOSE = ("reader", "any_reader", "embedder", "image_embedder", "audio_embedder", "transcriber")
+
 
 class Parts:
     """Embedders, splitter, index, models: safe to share between threads, and told apart after a fork."""
@@ -49,19 +51,18 @@ class Parts:
         parent's."""
         if not self._process:
             return
-        with self._lock:
-            for name in ("reader", "any_reader", "embedder", "image_embedder", "audio_embedder", "transcriber"):
-                if part := self._parts.pop(name, None):
-                    part.close()
-            self._parts.clear()
+        self._close(None)
 
     def _close_index(self) -> None:
+        self._close({"reader", "any_reader", "retriever", "answerer"})
+
+    def _close(self, names: Collection[str] | None) -> None:
+        """None: all. Nothing is closed within the lock, since a search holds the catalog's while it asks for a part."""
         with self._lock:
-            for name in ("reader", "any_reader"):
-                if part := self._parts.pop(name, None):
-                    part.close()
-            for name in ("retriever", "answerer"):
-                self._parts.pop(name, None)
+            parts = {name: self._parts.pop(name) for name in [*self._parts] if names is None or name in names}
+        for name in TO_CLOSE:
+            if name in parts:
+                parts[name].close()
 
     def _part(self, name: str, make: Any) -> Any:
         if not self._process:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.build import Rag
-from rag.errors import QueryError
+from rag.errors import QueryError, StoreError
 from rag.retrieve import parse_filter
 from rag.retrieve.fusion import (
     best_window,
@@ -304,3 +306,30 @@ def test_settings_are_checked(library: Rag) -> None:
 def test_function_words_are_not_searched_for_unless_nothing_else_is_asked(library: Rag) -> None:
     assert [p.source for p in library.search("what is the harbour of it", kind="lexical")] == ["ships.txt"]
     assert library.search("is", kind="lexical")
+
+
+def test_closing_beside_a_search_ends_both(rag: Rag, docs: Path) -> None:
+    """A search holds the catalog while it asks for its parts; closing wants both."""
+    (docs / "a.txt").write_text("The heron eats frogs.", encoding="utf-8")
+    rag.sync()
+    catalog, inside, go_on, ended = rag.reader.catalog, threading.Event(), threading.Event(), threading.Event()
+
+    def search() -> None:
+        with catalog.snapshot():
+            inside.set()
+            assert go_on.wait(10)
+            assert rag._rerank("none") is None
+        ended.set()
+
+    threads = [threading.Thread(target=search, daemon=True), threading.Thread(target=rag.close, daemon=True)]
+    threads[0].start()
+    assert inside.wait(10)
+    threads[1].start()
+    while "reader" in rag._parts:  # until it waits for the catalog
+        time.sleep(0.001)
+    go_on.set()
+    assert ended.wait(10), "they wait for each other"
+    threads[1].join(10)
+    with pytest.raises(StoreError, match="was closed while it was used"):
+        catalog.meta("generation")
+    assert rag._any_reader.catalog.meta("generation") == 1  # opened anew

@@ -57,7 +57,8 @@ class Shell(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             if "unexpected extra argument" in error.message:  # `rag ask docs "What is it?"`, `rag ask what is it`
-                error.message += "\nPut quotes around words that belong together; name the document folder with --docs."
+                hint = "Put quotes around words that belong together; name the document folder with --docs."
+                raise click.UsageError(f"{error.message}\n{hint}", error.ctx) from None
             raise
         except RagError as error:
             show.show_error(error)

@@ -30,11 +30,16 @@ _OTHER = {
 @contextmanager
 def clear_errors(file: Path, decoding: bool = True) -> Iterator[None]:
     """What SQLite raises, and (`decoding`) what a value raises that isn't what was written, as IndexDamaged; a full
-    disk, a lock and their like as StoreError. A connection that is closed is a fault of ours and stays what it is."""
+    disk, a lock and their like as StoreError, and so a connection that another thread closed."""
     try:
         yield
-    except (RagError, sqlite3.ProgrammingError):
+    except RagError:
         raise
+    except sqlite3.ProgrammingError as error:
+        if "closed database" not in str(error):
+            raise
+        hint = "ask again, and close it when all is answered"
+        raise StoreError(f"{file} was closed while it was used", hint) from error
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in _OTHER:
