@@ -1,9 +1,9 @@
 """The confidence was fitted on Wikipedia's articles. Does it hold on other kinds of text, and in folders of any size?
 
-Of each set of ../shared/train that says where an answer stands, folders of 20, 100 and 400 neighbouring paragraphs. 30 % of
-them are left out, so that questions about them have no answer though they are on the topic. AUROC of the
-confidence as it ships: does what is shown hold the answer? And of the same signals fitted on all other sets, as far as
-a fit of many kinds could be better. Calibration: of the answers with a confidence in that fifth, how many held it.
+Of each set of ../shared/train that says where an answer stands, folders of 20, 100 and 400 neighbouring paragraphs.
+30 % of them are left out, so that questions about them have no answer though they are on the topic. AUROC of the
+confidence as it ships: does what is shown hold the answer? And of the same signals fitted on all other sets: would a
+fit on many kinds be better? Calibration: of the answers with a confidence in that fifth, how many held the answer.
 
     python benchmarks/confidence.py [--questions 120]
 """

@@ -165,6 +165,20 @@ def _abstention(r: dict[str, Any]) -> list[Row]:
     return rows
 
 
+def _confidence(r: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    for name, v in (r["sets"] | r["folders"]).items():
+        told = (
+            f"AUROC right {v['right']}, answerable {v['answerable']}; answers {v['answered']} of what it shows rightly,"
+        )
+        told += f" declines {v['declined']} of the unanswerable; {v['questions']} questions"
+        other = v.get("right, fitted on the others")
+        rows.append((name, told, f"right {other} when fitted on the others" if other else ""))
+    for fifth, v in r["calibration"].items():
+        rows.append((f"confidence {fifth}", f"{v['said']} said, {v['right']} right of {v['questions']}", ""))
+    return rows
+
+
 def _embedding(r: dict[str, Any]) -> list[Row]:
     wanted = {"bfloat16": ">= 2.5 wanted", "float32": ">= 1.3 wanted"}
     rows = [("texts, tokens", f"{r['chunks']:,}, {r['tokens']:,}", "")]
@@ -337,6 +351,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[dict[str, Any]], list[Row]]], ...] = (
     ("equal-rows", "Recall@10 beside rows of one vector", _equal_rows),
     ("sample", "The sample folder's questions", _plain),
     ("abstention", "Answerable or not", _abstention),
+    ("confidence", "The confidence on other kinds of text", _confidence),
     ("reader", "The embedded reader", _reader),
     ("descriptors", "Pictures and sounds without weights", _descriptors),
     ("defaults", "The defaults against other splitters, searches and lengths", _defaults),
