@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 
 from rag.answer import NOT_FOUND
 from rag.answer.evidence import sentences
+from rag.answer.lists import MOST, lists, said
 from rag.build import Rag
 from rag.errors import Cancelled, GeneratorDown, QueryError
 from rag.generate.attribution import strip_markers
 from rag.generate.extractive import asked_for, coverage
+from rag.sentences import sentence_spans
 from rag.types import Location, Message, Passage, Span
 
 HANDBOOK = """# Speech
@@ -423,3 +426,84 @@ def test_a_row_is_cited_below_the_head_of_its_table(make_real_rag: Callable[...,
     assert heads["Sea anchor | 17 kg"] == "| part | weight |"
     assert heads.get("The sea anchor is heavy.", "") == ""
     assert answer.to_dict()["citations"][0]["table_head"] == answer.citations[0].table_head
+
+
+LISTED = """# Registering
+
+Registration takes two weeks. To register a site you need:
+
+- a floor plan
+- proof of
+  insurance
+- form HA-7, signed
+
+The office is closed on Fridays.
+
+## Steps after an accident
+
+1. Switch off the machine.
+2. Call 112.
+
+* Firefox
+* Chrome
+
+## Why so?
+
+- It is the law. Nobody likes it. It stays.
+- Ask the manager. He knows.
+"""
+
+
+def test_a_list_is_one_with_what_leads_into_it() -> None:
+    found = [c for c in sentences([passage(LISTED, 50)], str.split) if c.listed]
+    assert [LISTED[c.span.start - 50 : c.span.end - 50] for c in found] == [c.text for c in found]
+    assert [said(c.text) for c in found] == [
+        "To register a site you need: a floor plan; proof of insurance; form HA-7, signed",
+        "Steps after an accident: 1. Switch off the machine. 2. Call 112.",
+    ]
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["- a", "* b c", "1. d", "(b) e", "  more", "and on", "# H", "Need:", "Is it?", "F. G.", "", " "]
+        )
+    )
+)
+def test_lists_begin_with_what_leads_in_and_hold_two_items(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    spans = sentence_spans(text)
+    found = [*lists(text, spans)]
+    assert all(a.end <= b.start for a, b in pairwise(found))
+    for span in found:
+        inside = span.cut(text).split("\n")
+        assert any(line.endswith((":", "?")) or line.startswith("#") for line in inside)
+        assert sum(line.lstrip().startswith(("-", "*", "1", "(")) for line in inside) > 1
+        assert span.cut(text) == span.cut(text).strip()
+        assert [c for c in said(span.cut(text)) if c.isalnum()] == [c for c in span.cut(text) if c.isalnum()]
+
+
+def test_a_long_list_is_cut_behind_an_item() -> None:
+    text = "Parts:\n" + "".join(f"- part number {n}\n" for n in range(200))
+    (span,) = lists(text, sentence_spans(text))
+    assert MOST - 30 < span.end - span.start <= MOST
+    assert text[span.end] == "\n"
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("What do I need to register a site?", "need: a floor plan; proof of insurance; form HA-7, signed [1]"),
+        ("What are the steps after an accident?", "accident: 1. Switch off the machine. 2. Call 112."),
+        ("When is the office closed?", "The office is closed on Fridays. [1]"),
+    ],
+)
+def test_a_list_answers_whole(make_real_rag: Callable[..., Rag], docs: Path, question: str, words: str) -> None:
+    docs.mkdir(exist_ok=True)
+    (docs / "sites.md").write_text(LISTED.replace("\n* Firefox\n* Chrome\n", ""), encoding="utf-8")
+    rag = make_real_rag({})
+    answer = rag.ask(question)
+    assert words in answer.text
+    source = rag.source("sites.md")
+    assert all(c.span.cut(source.text) == c.quote for c in answer.citations)
+    assert ("floor plan" in answer.text) == ("floor plan" in words)

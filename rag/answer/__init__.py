@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from rag.answer.evidence import Evidence, Reader, measure
+from rag.answer.lists import said
 from rag.config import Config
 from rag.errors import Cancelled, ContextOverflow, QueryError
 from rag.generate import extractive
@@ -233,7 +234,8 @@ class Answerer:
     ) -> list[tuple[Statement, Candidate | None]]:
         """Hold each sentence against the passages: as a statement, with what supports it, if anything does."""
         numbers = {p.number for p in passages}
-        rows = [i for i, c in enumerate(evidence.candidates) if c.passage in numbers]
+        # Lists support nothing a model writes: "call within 24 hours" has its words from two items.
+        rows = [i for i, c in enumerate(evidence.candidates) if c.passage in numbers and not c.listed]
         candidates = [evidence.candidates[i] for i in rows]
         sentences = [strip_markers(span.cut(text)) for span in sentence_spans(text)]
         sentences = [(s, cited) for s, cited in sentences if any(c.isalnum() for c in s)]
@@ -304,6 +306,8 @@ def _each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def _unquoted(candidate: Candidate, passages: Sequence[Passage]) -> str:
     """The sentence on one line; without the marks of further lines where it stands in a quote, as in a reply."""
+    if candidate.listed:
+        return said(candidate.text)
     passage = next(p for p in passages if p.number == candidate.passage)
     before = passage.text[: candidate.span.start - passage.span.start].rpartition("\n")[2]
     quoted = before.lstrip().startswith(">")

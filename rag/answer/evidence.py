@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from rag.answer.lists import lists
 from rag.generate import extractive
 from rag.generate.extractive import Candidate, coverage
 from rag.retrieve import Retrieval
@@ -126,7 +127,7 @@ def _signals(
     first = int(np.argmax(scores))
     held = {p.number: set().union(*(c.terms for c in candidates if c.passage == p.number)) for p in passages}
     dense = [s.score for p in passages for s in p.stages if s.stage == "dense"]
-    others = np.delete(scores, first)
+    others = scores[[not c.overlaps(candidates[first]) for c in candidates]]  # a list and its items say the same
     return (
         max([*dense, float(cosines.max())]),
         float(cosines[first]),
@@ -147,12 +148,14 @@ def sentences(passages: Sequence[Passage], terms: Callable[[str], list[str]]) ->
     """Sentences of the passages, each once: overlapping chunks share some. Headings and crumbs aren't sentences.
 
     A question answers nothing, but the sentence behind it may: it is found by the question's words too, as in an FAQ.
+    Behind a passage's sentences come its lists with what leads into them.
     """
     found: list[Candidate] = []
     seen: set[tuple[str, int]] = set()
     for passage in passages:
         asked: list[str] = []
-        for span in sentence_spans(passage.text):
+        spans = sentence_spans(passage.text)
+        for span in spans:
             span = _trim(passage.text, span)
             text = span.cut(passage.text)
             if text.endswith(_QUESTION_MARKS):
@@ -166,6 +169,15 @@ def sentences(passages: Sequence[Passage], terms: Callable[[str], list[str]]) ->
             pairs = extractive.pairs(words) | extractive.pairs(asked)
             found.append(Candidate(passage.number, place, text, frozenset(words).union(asked), pairs))
             asked = []
+        for span in lists(passage.text, spans):
+            span = _trim(passage.text, span)
+            text = span.cut(passage.text)
+            place = Span(passage.span.start + span.start, passage.span.start + span.end)
+            if (passage.source, place.start) not in seen:
+                seen.add((passage.source, place.start))
+                words = terms(text)
+                listed = Candidate(passage.number, place, text, frozenset(words), extractive.pairs(words), listed=True)
+                found.append(listed)
     return found
 
 

@@ -24,17 +24,22 @@ if TYPE_CHECKING:
 FEATURES = ("cosine", "coverage", "phrases", "passage", "rank", "asked_for")
 WEIGHTS = (4.78, 4.81, 2.57, 2.82, -0.55, 1.68)
 WEAKER = 5.0  # a sentence scored so much below the best isn't shown: three are the most, not the norm
+WEAKER_LIST = 2.0  # nor is a list, which takes the room of several, nor an item, which says little by itself
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sentence of a passage. `span` is in the source's text."""
+    """A sentence of a passage, or a list with what leads into it. `span` is in the source's text."""
 
     passage: int  # the passage's number
     span: Span
     text: str
     terms: frozenset[str]
     pairs: frozenset[tuple[str, str]] = frozenset()
+    listed: bool = False
+
+    def overlaps(self, other: Candidate) -> bool:
+        return self.passage == other.passage and self.span.overlap(other.span) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,12 @@ def likely(scores: NDArray[np.float64]) -> list[int]:
 def pick(candidates: Sequence[Candidate], scores: NDArray[np.float64], most: int) -> list[Picked]:
     """The best sentence first, then the others in reading order; none that only repeats another."""
     chosen: list[int] = []
+    lists = [c for c in candidates if c.listed]
     for i in likely(scores):
         if len(chosen) == most:
             break
+        if chosen and scores[i] < scores[chosen[0]] - WEAKER_LIST and any(map(candidates[i].overlaps, lists)):
+            continue
         if not any(_repeats(candidates[i], candidates[j]) for j in chosen):
             chosen.append(i)
     if not chosen:

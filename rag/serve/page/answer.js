@@ -4,6 +4,7 @@ import { count, el, place, shown } from "./dom.js";
 import { opener, show } from "./viewer.js";
 
 const oneLine = (text) => text.replace(/\s+/gu, " ").trim();
+const bare = (text) => text.replace(/[^\p{L}\p{N}]+/gu, ""); // a list's marks aren't in its statement
 const where = (c) => ({ source: c.source, page: c.page ?? undefined, line: c.line, start: c.start, end: c.end, quote: c.quote });
 
 // The few words that answer, where the reader found them.
@@ -22,7 +23,7 @@ export function statements(answer) {
     text.append(shown(statement.text), " ");
     for (const number of statement.citations) {
       const same = answer.citations.filter((c) => c.number === number);
-      const citation = same.find((c) => oneLine(c.quote) === oneLine(statement.text)) ?? same[0];
+      const citation = same.find((c) => bare(c.quote) === bare(statement.text)) ?? same[0];
       if (citation) text.append(marker(citation), " ");
     }
     if (!statement.supported) text.append(el("span", { class: "unsupported" }, "unsupported"), " ");
