@@ -201,7 +201,9 @@ def test_a_merged_key_is_no_second_one(tmp_path: Path) -> None:
 
 def test_files_that_cant_be_read(tmp_path: Path) -> None:
     assert refused(tmp_path / "none.yaml").message.endswith("none.yaml: no such config file")
-    assert "can't be read: Is a directory" in refused(tmp_path).message
+    folder = refused(tmp_path)
+    assert folder.message.endswith(": a folder, not a config file")
+    assert "--docs FOLDER" in str(folder.hint)
     (tmp_path / "latin.yaml").write_bytes("store: {path: é}".encode("latin-1"))
     assert "not UTF-8: invalid continuation byte at byte 14" in refused(tmp_path / "latin.yaml").message
 
