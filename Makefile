@@ -26,10 +26,9 @@ dev: .venv/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[openai,dev]"
 	@touch $@
 
-# Two files at a time: more would compete for what some tests time. pytest alone runs one after the other. In the order
-# of their names: by default those with few tests come last, which are the longest.
+# Two files at a time: more would compete for what some tests time. pytest alone runs one after the other.
 test: .venv/.dev  ## everything but the long runs, without a network
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types imports test  ## what CI runs
 
