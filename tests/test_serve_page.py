@@ -46,6 +46,7 @@ HTML = """<!doctype html><html><head><title>Herons</title><style>p { color: red 
 <p onclick="alert(1)">The <b>heron</b> eats <a href="http://evil.example/">frogs</a> &amp; small fish. It is grey.</p>
 </main></body></html>
 """
+LISTED = "## Supported browsers\n\n- Firefox\n- Chrome"
 HANDBOOK = (
     ["Handbook of metals", "This page says nothing of use."],
     ["Copper melts at 1085 degrees Celsius.", "Iron melts at 1538 degrees Celsius.", "Both are metals."],
@@ -165,15 +166,21 @@ def test_a_citation_of_html_opens_at_the_exact_words(
         )
 
 
-def test_a_row_is_shown_below_the_head_of_its_table(
+def test_a_row_is_shown_below_its_head_and_a_list_as_a_sentence(
     make_rag: Callable[..., Rag], visit: Callable[..., Page], tmp_path: Path
 ) -> None:
-    rag = make_rag(docs=write(tmp_path / "shop", parts_csv="part,weight\nSea anchor,17 kg\n"), answer__min_confidence=0)
+    folder = write(tmp_path / "shop", parts_csv="part,weight\nSea anchor,17 kg\n", site_md=f"{BIRDS}\n{LISTED}\n")
+    rag = make_rag(docs=folder, answer__min_confidence=0)
     rag.sync()
     with served(rag) as server:
         page = visit(server)
         ask(page, "What is the weight of the sea anchor?")
         expect(page.locator("button.source").first).to_contain_text(re.compile(r"part \| weight.*Sea anchor \| 17 kg"))
+        page = visit(server)
+        ask(page, "Which browsers are supported?")
+        expect(page.locator(".answer-text").first).to_contain_text("Supported browsers: Firefox; Chrome")
+        page.locator("button.marker").first.click()
+        expect(page.locator("mark")).to_have_text(LISTED.removeprefix("## "), use_inner_text=False)
 
 
 def test_passages_say_how_they_were_found(library: Served, visit: Callable[..., Page]) -> None:
