@@ -1,8 +1,8 @@
 """Lists with what leads into them: "To register you need:" and its items answer together, none of them does alone.
 
 A list is two or more lines that begin with a mark (`-`, `*`, `•`, `1.`, `(b)`), with those that go on, and the heading,
-question or sentence with a colon right above. Items that nothing leads into, or that have several sentences, answer for
-themselves.
+short line, question or sentence with a colon right above. Items that nothing leads into, or that have several
+sentences, answer for themselves.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ MOST = 1_000  # characters; of a longer list the first items
 _BULLET = r"[-*+•‣⁃▪●◦–]"
 _ITEM = re.compile(rf"([ \t]*)(?:({_BULLET})|\(?(?:\d{{1,3}}|[a-z]|[ivx]{{1,5}})[.)])[ \t]+(?=\S)")
 _LEADS = (":", "：", "?", "？", "؟")
+_RULES = "-=~ \t\r\n"  # below a heading
+_HEADING = 80  # characters
 
 
 def lists(text: str, sentences: Sequence[Span]) -> Iterator[Span]:
@@ -52,9 +54,9 @@ def said(text: str) -> str:
     >>> said("Browsers\\n\\n* Firefox\\n* Chrome"), said("Do this:\\n1. Stop.\\n2. Call.")
     ('Browsers: Firefox; Chrome', 'Do this: 1. Stop. 2. Call.')
     """
-    parts = [" ".join(text[start:end].split()) for start, end in _items(text)]
+    lead, *items = (" ".join(text[start:end].split()) for start, end in _items(text))
     told = ""
-    for n, part in enumerate(filter(None, parts)):
+    for n, part in enumerate(filter(None, (lead.rstrip(_RULES), *items))):
         between = "" if not n else " " if told.endswith((*_LEADS, ".", ";", ",", "!")) else ": " if n == 1 else "; "
         told += between + re.sub(rf"^{_BULLET}\s+", "", part)
     return told
@@ -82,13 +84,22 @@ def _goes_on(between: str, line: str) -> bool:
     return between.count("\n") == 1 and (line[0].isspace() or line[0].islower())
 
 
+def _leads(text: str, sentence: Span) -> bool:
+    """Whether it says what follows: a colon, a question, a heading, or a short line of its own, as most headings are in
+    plain text and PDFs."""
+    told = sentence.cut(text).rstrip(_RULES)
+    if told.endswith(_LEADS) or told.startswith("#"):
+        return True
+    alone = not text[: sentence.start].rpartition("\n")[2].strip() and "\n" not in told
+    return alone and len(told) <= _HEADING and told[-1].isalnum() and not _ITEM.match(told)
+
+
 def _led(text: str, sentences: Sequence[Span], first: int, ends: Sequence[int]) -> Iterator[Span]:
-    before = [s for s in sentences if s.end <= first]
+    before = [s for s in sentences if s.end <= first and any(map(str.isalnum, s.cut(text)))]
     if len(ends) < 2 or not before:
         return
     lead = before[-1]
-    told = lead.cut(text)
-    if not (told.endswith(_LEADS) or told.startswith("#")) or text[lead.end : first].strip():
+    if text[lead.end : first].strip(_RULES) or not _leads(text, lead):
         return
     fit = [end for end in ends if end - lead.start <= MOST]
     if len(fit) > 1 and sum(first <= s.start < fit[-1] for s in sentences) <= len(fit):
