@@ -112,21 +112,23 @@ def sentence_spans(text: str, language: str | None = None) -> list[Span]:
     return [Span(start, end) for start, end in sentence_ranges(text, language)]
 
 
-def sentence_ranges(text: str, language: str | None = None) -> list[tuple[int, int]]:
-    """`sentence_spans` as plain pairs, for texts of a million sentences."""
+def sentence_ranges(text: str, language: str | None = None) -> Iterator[tuple[int, int]]:
+    """`sentence_spans` as plain pairs, for texts of a million sentences: kept, they would cost a fifth in collecting
+    garbage."""
     language = language or guess_language(text)
     if not text.isascii():  # half a surrogate pair, which the library doesn't take: one character as well
         text = text.encode("utf-8", "replace").decode()
-    ranges: list[tuple[int, int]] = []
+    seen = 0
     for start, end in _blocks(text):
         if text[start] != "|" and _has_terminator(text, start, end):
-            if language in _SLOW and len(ranges) > _SLOW[language][0]:
+            if language in _SLOW and seen > _SLOW[language][0]:
                 language = _SLOW[language][1]
-            found = _join_broken(text, _boundaries(text, start, end, language), language)
-            ranges += _join_markers(text, found)
+            found = _join_markers(text, _join_broken(text, _boundaries(text, start, end, language), language))
+            seen += len(found)
+            yield from found
         else:
-            ranges.append((start, end))
-    return ranges
+            seen += 1
+            yield start, end
 
 
 def _has_terminator(text: str, start: int, end: int) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +24,8 @@ NO_UNITS: NDArray[np.int64] = np.empty(0, np.int64)
 
 def as_ranges(spans: Iterable[Span] | Iterable[Range]) -> NDArray[np.int64]:
     """(n, 2)"""
-    flat = [(s.start, s.end) if isinstance(s, Span) else s for s in spans]
-    return np.asarray(flat, np.int64).reshape(-1, 2)
+    pairs = ((s.start, s.end) if isinstance(s, Span) else s for s in spans)
+    return np.fromiter(chain.from_iterable(pairs), np.int64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
