@@ -14,8 +14,6 @@ embeds and ends.
 from __future__ import annotations
 
 import argparse
-import json
-import lzma
 import re
 import shutil
 import time
@@ -26,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from common import SHARED, WORK, need, report
+from common import SHARED, WORK, need, read_rows, report
 from numpy.typing import NDArray
 
 from rag.config import Store
@@ -48,21 +46,18 @@ def sentences(most: int) -> list[str]:
     """Different ones, in an order that mixes the sets."""
     found: dict[str, None] = {}
     for file in sorted(need(SHARED / "train").glob("*/*.xz")):
-        with lzma.open(file, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                row = json.loads(line)
-                for sentence in re.split(r"(?<=[.!?])\s+", row.get("context") or row.get("positive") or ""):
-                    if 7 <= len(sentence.split()) <= 16:
-                        found.setdefault(sentence)
+        for row in read_rows(file):
+            for sentence in re.split(r"(?<=[.!?])\s+", row.get("context") or row.get("positive") or ""):
+                if 7 <= len(sentence.split()) <= 16:
+                    found.setdefault(sentence)
     mixed = np.random.default_rng(7).permutation(len(found))[:most]
     every = list(found)
     return [every[i] for i in mixed]
 
 
 def questions(most: int) -> list[str]:
-    file = need(SHARED / "train" / "squad-train-mrqa" / "spans.jsonl.xz")
-    with lzma.open(file, "rt", encoding="utf-8") as lines:
-        asked = list(dict.fromkeys(json.loads(line)["question"] for line in lines))
+    rows = read_rows(SHARED / "train" / "squad-train-mrqa" / "spans.jsonl.xz")
+    asked = list(dict.fromkeys(row["question"] for row in rows))
     return [asked[i] for i in np.random.default_rng(8).permutation(len(asked))[:most]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import platform
 import resource
@@ -40,6 +41,12 @@ def need(path: Path) -> Path:
     if not path.exists():
         sys.exit(f"{path} is missing: this benchmark needs the data of docs/results.md (RAG_SHARED names its folder)")
     return path
+
+
+def read_rows(file: Path) -> Iterator[dict[str, Any]]:
+    """Of a set of ../shared/train: xz-compressed JSON lines."""
+    with lzma.open(need(file), "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
 
 
 def folder_of(name: str, texts: Mapping[str, str]) -> Path:

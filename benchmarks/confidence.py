@@ -11,13 +11,12 @@ fit on many kinds be better? Calibration: of the answers with a confidence in th
 from __future__ import annotations
 
 import argparse
-import json
-import lzma
 
 import numpy as np
-from common import SHARED, Remember, folder_of, need, open_rag, report
+from common import SHARED, Remember, folder_of, open_rag, read_rows, report
 
 from rag.answer import evidence
+from rag.config import Answer
 from rag.evaluate.abstention import auroc
 from rag.generate import extractive
 
@@ -38,17 +37,16 @@ SETS = {  # set of ../shared/train: its quarters where they are of different kin
 }
 SIZES = (20, 100, 400)  # paragraphs, with those that are left out
 LEFT_OUT = 0.3
+LEAST = Answer().min_confidence
 
 
 def paragraphs_of(name: str) -> dict[str, list[tuple[str, list[str]]]]:
     """Paragraphs in the set's order, each with its questions and their answers."""
     found: dict[str, list[tuple[str, list[str]]]] = {}
-    file = need(SHARED / "train" / name.partition(":")[0] / "spans.jsonl.xz")
-    with lzma.open(file, "rt", encoding="utf-8") as lines:
-        for row in map(json.loads, lines):
-            if row["answers"]:
-                answers = [a["text"].casefold() for a in row["answers"]]
-                found.setdefault(row["context"], []).append((row["question"], answers))
+    for row in read_rows(SHARED / "train" / name.partition(":")[0] / "spans.jsonl.xz"):
+        if row["answers"]:
+            answers = [a["text"].casefold() for a in row["answers"]]
+            found.setdefault(row["context"], []).append((row["question"], answers))
     part, parts = SETS[name]
     return dict([*found.items()][part * len(found) // parts : (part + 1) * len(found) // parts])
 
@@ -99,8 +97,8 @@ def main() -> None:
             "questions": int(mine.sum()),
             "right": area(mine, shipped),
             "answerable": area(mine, shipped, there),
-            "answered": round(float((shipped[mine & right] >= 0.3).mean()), 3),
-            "declined": round(float((shipped[mine & ~there] < 0.3).mean()), 3),
+            "answered": round(float((shipped[mine & right] >= LEAST).mean()), 3),
+            "declined": round(float((shipped[mine & ~there] < LEAST).mean()), 3),
         }
 
     sets = {}

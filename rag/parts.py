@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rag.retrieve import Retriever
     from rag.split import Splitter
 
-TO_CLOSE = ("reader", "any_reader", "embedder", "image_embedder", "audio_embedder", "transcriber")
+_TO_CLOSE = ("reader", "any_reader", "embedder", "image_embedder", "audio_embedder", "transcriber")
 
 
 class Parts:
@@ -60,7 +60,7 @@ class Parts:
         """None: all. Nothing is closed within the lock, since a search holds the catalog's while it asks for a part."""
         with self._lock:
             parts = {name: self._parts.pop(name) for name in [*self._parts] if names is None or name in names}
-        for name in TO_CLOSE:
+        for name in _TO_CLOSE:
             if name in parts:
                 parts[name].close()
 

@@ -26,9 +26,12 @@ WINDOW = 20_000
 _MOST_SIGNS = 12  # without a letter or digit, that belong to the sentence before them
 SAMPLE = 4_000  # characters that the language is guessed from
 
+COLONS = (":", "\uff1a")
+QUESTION_MARKS = ("?", "\uff1f", "\u061f")
+BULLETS = "•‣⁃▪●*+-"
 _STRUCTURE = re.compile(
     r"\n\s*\n"
-    r"|\n(?=[ \t]{0,12}(?:\#{1,6}[ ]|[-*+•‣⁃▪●][ ]|\(?\d{1,3}[.)][ ]|\||```|~~~))"
+    rf"|\n(?=[ \t]{{0,12}}(?:\#{{1,6}}[ ]|[{BULLETS}][ ]|\(?\d{{1,3}}[.)][ ]|\||```|~~~))"
     r"|(?<=\|)\n"
     r"|(?:(?<=\n)|\A)[ \t]*(?:-{3,}|={3,}|\*{3,}|_{3,})[ \t]*\n"
 )
@@ -36,8 +39,8 @@ LABEL = r"\**\w[\w()/-]*(?: [\w()/-]+){0,3}:\**(?=\s)"  # `name:` of a line of `
 _LABELLED = re.compile(rf"^[ \t]*(?:[-*+] )?{LABEL}", re.MULTILINE)
 _HEADING = re.compile(r"^[ \t]{0,3}\#{1,6} [^\n]*\n", re.MULTILINE)
 _TERMINATOR = re.compile(r"[.!?…:;。！？｡．।॥؟۔܀։՜՞።፧၊။។៕᙮᠃᠉⳹⸮·]|\s\(?\d{1,3}\)\s")
-_MARKER = re.compile(r"[•‣⁃▪●*+-]?\s*\(?(?:(\d{1,3})|[A-Za-z])[.)]")
-_MARKER_BEHIND = re.compile(r"\s[•‣⁃▪●*+-]?\(?(\d{1,3})[.)]$")
+_MARKER = re.compile(rf"[{BULLETS}]?\s*\(?(?:(\d{{1,3}})|[A-Za-z])[.)]")
+_MARKER_BEHIND = re.compile(rf"\s[{BULLETS}]?\(?(\d{{1,3}})[.)]$")
 _MORE_IN_LINE = re.compile(r"[^\S\n]*\S")
 
 _ABBREVIATION = re.compile(  # at a sentence's end; words that go on behind it begin with anything but a capital

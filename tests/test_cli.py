@@ -140,6 +140,32 @@ def test_a_quoted_row_stands_below_its_tables_head(invoke, tmp_path: Path) -> No
     assert "  [1] prices.csv:3\n      part | price in euro | in stock\n      “bolt | 2 | 17”\n" in told
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["ask", " "], "the question is empty"),
+        (["ask", "x" * 20_000], "at most"),
+        (["search", ""], "the question is empty"),
+        (["prompt", "", "--generator", "smollm2"], "the question is empty"),
+        (["ask", "What?", "--filter", "colour=red"], "there is no field 'colour'"),
+        (["chat", "--filter", "colour=red"], "there is no field 'colour'"),
+    ],
+)
+def test_what_cant_be_asked_is_refused_before_a_sync(
+    invoke, tmp_path: Path, command: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rag.Rag, "sync", lambda *_, **__: pytest.fail("synced"))
+    done = invoke(*command, "--docs", write(tmp_path / "docs", a_txt=METAL))
+    assert (done.exit_code, told in done.stderr) == (1, True)
+
+
+def test_extra_words_are_told_how_a_question_and_a_folder_are_named(invoke) -> None:
+    done = invoke("ask", "docs", "What is it?")
+    assert done.exit_code == 2
+    assert "Got unexpected extra argument (What is it?)" in done.stderr
+    assert "Put quotes around words that belong together; name the document folder with --docs." in done.stderr
+
+
 def test_ask_says_when_the_documents_hold_no_answer(invoke, docs: Path) -> None:
     told = invoke("ask", "Who composed the opera Tosca?", "--docs", docs)
     assert told.exit_code == 0

@@ -10,15 +10,13 @@ the second; no test set of docs/results.md is read.
 from __future__ import annotations
 
 import argparse
-import json
-import lzma
 import sys
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
-from common import SHARED, Remember, folder_of, need, open_rag
+from common import SHARED, Remember, folder_of, open_rag, read_rows
 
 from rag.answer import evidence
 from rag.generate import extractive
@@ -26,16 +24,11 @@ from rag.generate import extractive
 
 def load() -> tuple[list[str], list[dict]]:
     """Paragraphs in order of articles, and questions with the index of their paragraph."""
-    file = need(SHARED / "train" / "squad-train-du" / "spans.jsonl.xz")
     places: dict[str, int] = {}
     questions = []
-    with lzma.open(file, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            at = places.setdefault(row["context"], len(places))
-            questions.append(
-                {"question": row["question"], "paragraph": at, "answers": [a["text"] for a in row["answers"]]}
-            )
+    for row in read_rows(SHARED / "train" / "squad-train-du" / "spans.jsonl.xz"):
+        at = places.setdefault(row["context"], len(places))
+        questions.append({"question": row["question"], "paragraph": at, "answers": [a["text"] for a in row["answers"]]})
     return list(places), questions
 
 

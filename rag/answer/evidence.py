@@ -19,7 +19,7 @@ from rag.answer.lists import lists
 from rag.generate import extractive
 from rag.generate.extractive import Candidate, coverage
 from rag.retrieve import Retrieval
-from rag.sentences import LABEL, sentence_spans
+from rag.sentences import COLONS, LABEL, QUESTION_MARKS, sentence_spans
 from rag.types import Passage, Reading, Span
 
 if TYPE_CHECKING:
@@ -139,7 +139,6 @@ def _signals(
     )
 
 
-_QUESTION_MARKS = ("?", "\uff1f", "\u061f")
 _LEADING = re.compile(r"^(?:[#>|\s]|[-*+•](?=\s)|\d+[.)](?=\s)|(?:```|~~~)[^\s`]*\n|\"{3}|'{3})+")
 _CLOSING = ("|", "\n```", "\n~~~", '"""', "'''")
 
@@ -150,35 +149,33 @@ def sentences(passages: Sequence[Passage], terms: Callable[[str], list[str]]) ->
     A question answers nothing, but the sentence behind it may: it is found by the question's words too, as in an FAQ.
     Behind a passage's sentences come its lists with what leads into them.
     """
-    found: list[Candidate] = []
-    seen: set[tuple[str, int]] = set()
+    found: dict[tuple[str, int], Candidate] = {}  # by where they begin
+
+    def add(passage: Passage, span: Span, asked: Sequence[str] = (), listed: bool = False) -> bool:
+        place = Span(passage.span.start + span.start, passage.span.start + span.end)
+        if (passage.source, place.start) in found:
+            return False
+        text = span.cut(passage.text)
+        words = terms(text)
+        pairs = extractive.pairs(words) | extractive.pairs(asked)
+        candidate = Candidate(passage.number, place, text, frozenset(words).union(asked), pairs, listed)
+        found[passage.source, place.start] = candidate
+        return True
+
     for passage in passages:
         asked: list[str] = []
         spans = sentence_spans(passage.text)
         for span in spans:
             span = _trim(passage.text, span)
             text = span.cut(passage.text)
-            if text.endswith(_QUESTION_MARKS):
+            if text.endswith(QUESTION_MARKS):
                 asked = terms(text)
                 continue
-            place = Span(passage.span.start + span.start, passage.span.start + span.end)
-            if (passage.source, place.start) in seen or _is_crumb(passage.text, span):
-                continue
-            seen.add((passage.source, place.start))
-            words = terms(text)
-            pairs = extractive.pairs(words) | extractive.pairs(asked)
-            found.append(Candidate(passage.number, place, text, frozenset(words).union(asked), pairs))
-            asked = []
+            if not _is_crumb(passage.text, span) and add(passage, span, asked):
+                asked = []
         for span in lists(passage.text, spans):
-            span = _trim(passage.text, span)
-            text = span.cut(passage.text)
-            place = Span(passage.span.start + span.start, passage.span.start + span.end)
-            if (passage.source, place.start) not in seen:
-                seen.add((passage.source, place.start))
-                words = terms(text)
-                listed = Candidate(passage.number, place, text, frozenset(words), extractive.pairs(words), listed=True)
-                found.append(listed)
-    return found
+            add(passage, _trim(passage.text, span), listed=True)
+    return [*found.values()]
 
 
 def _trim(text: str, span: Span) -> Span:
@@ -218,7 +215,7 @@ def _is_crumb(text: str, span: Span) -> bool:
     piece = span.cut(text)
     line_start = text.rfind("\n", 0, span.start) + 1
     rest_of_line = text[span.end : (text + "\n").index("\n", span.end)]
-    if text[line_start : span.start].lstrip().startswith("#") or piece.endswith((":", "\uff1a")):
+    if text[line_start : span.start].lstrip().startswith("#") or piece.endswith(COLONS):
         return True
     if _NAMED.match(piece):
         return False

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from rag.sentences import BULLETS, COLONS, QUESTION_MARKS
 from rag.types import Span
 
 MOST = 1_000  # characters; of a longer list the first items
 
-_BULLET = r"[-*+•‣⁃▪●◦–]"
+_BULLET = rf"[◦–{BULLETS}]"
 _ITEM = re.compile(rf"([ \t]*)(?:({_BULLET})|\(?(?:\d{{1,3}}|[a-z]|[ivx]{{1,5}})[.)])[ \t]+(?=\S)")
-_LEADS = (":", "：", "?", "？", "؟")
+_LEADS = COLONS + QUESTION_MARKS
 _RULES = "-=~ \t\r\n"  # below a heading
 _HEADING = 80  # characters
 
@@ -28,24 +29,33 @@ def lists(text: str, sentences: Sequence[Span]) -> Iterator[Span]:
     >>> [s.cut(text) for s in lists(text, [Span(0, 6)])]
     ['Bring:\\n- a pen\\n- a\\n  ruler']
     """
-    first, ends = -1, list[int]()  # where the list begins, and where each of its items ends
-    indent, bullet = "", None
+    done = 0
+    for first, ends in _runs(text):
+        if span := _led(text, sentences, first, ends, done):
+            yield span
+            done = span.end
+
+
+def _runs(text: str) -> Iterator[tuple[int, list[int]]]:
+    """Where a list begins, and where each of its items ends."""
+    first, ends, indent, bullet = -1, list[int](), "", None
     for start, end in _lines(text):
         line = text[start:end]
-        if item := _ITEM.match(line):
-            if ends and item[2] != bullet and len(item[1]) <= len(indent):  # another list
-                yield from _led(text, sentences, first, ends)
-                first, ends = -1, []
+        if not line:
+            continue
+        item = _ITEM.match(line)
+        if ends and not item and _goes_on(text[ends[-1] : start], line):
+            ends[-1] = end
+            continue
+        if ends and not (item and (item[2] == bullet or len(item[1]) > len(indent))):  # text, or another list
+            yield first, ends
+            ends = []
+        if item:
             if not ends:
                 first, indent, bullet = start, item[1], item[2]
             ends.append(end)
-        elif line.strip():
-            if ends and _goes_on(text[ends[-1] : start], line):
-                ends[-1] = end
-            else:
-                yield from _led(text, sentences, first, ends)
-                first, ends = -1, []
-    yield from _led(text, sentences, first, ends)
+    if ends:
+        yield first, ends
 
 
 def said(text: str) -> str:
@@ -94,13 +104,15 @@ def _leads(text: str, sentence: Span) -> bool:
     return alone and len(told) <= _HEADING and told[-1].isalnum() and not _ITEM.match(told)
 
 
-def _led(text: str, sentences: Sequence[Span], first: int, ends: Sequence[int]) -> Iterator[Span]:
-    before = [s for s in sentences if s.end <= first and any(map(str.isalnum, s.cut(text)))]
-    if len(ends) < 2 or not before:
-        return
-    lead = before[-1]
-    if text[lead.end : first].strip(_RULES) or not _leads(text, lead):
-        return
+def _led(text: str, sentences: Sequence[Span], first: int, ends: Sequence[int], done: int) -> Span | None:
+    """The list with what leads into it, which begins behind `done`, the end of the list before."""
+    if len(ends) < 2:
+        return None
+    before = (Span(max(s.start, done), s.end) for s in reversed(sentences) if done < s.end <= first)
+    lead = next((s for s in before if any(map(str.isalnum, s.cut(text)))), None)
+    if lead is None or text[lead.end : first].strip(_RULES):
+        return None
+    lead = Span(lead.end - len(lead.cut(text).lstrip()), lead.end)
     fit = [end for end in ends if end - lead.start <= MOST]
-    if len(fit) > 1 and sum(first <= s.start < fit[-1] for s in sentences) <= len(fit):
-        yield Span(lead.start, fit[-1])
+    points = len(fit) > 1 and sum(first <= s.start < fit[-1] for s in sentences) <= len(fit)
+    return Span(lead.start, fit[-1]) if points and _leads(text, lead) else None

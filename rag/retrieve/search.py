@@ -133,6 +133,7 @@ class Retriever:
         return Retrieval(question, tuple(passages), vector, timings)
 
     def check(self, question: str) -> str:
+        """`check_question` by this retriever's own limit."""
         return check_question(question, self.config.max_question_chars)
 
     def _settings(self, overrides: Mapping[str, Any]) -> Retrieve:
