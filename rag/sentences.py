@@ -5,8 +5,7 @@ benchmarks/sentence_boundaries.py. Added here, because a retrieval chunk is no r
 
 * structure: blank lines, Markdown headings, list items, table rows, rules (`---`) and lines of `name: value` below each
   other end a sentence, whatever their punctuation;
-* some abbreviations that it doesn't know end none: "approx. 30 kg", "gem. Abs. 3"; nor does what has no letter or digit
-  begin one;
+* abbreviations that it doesn't know end none (rag/abbreviations.py); nor does what has no letter or digit begin one;
 * a list marker belongs to the words behind it: "1." is no sentence, nor is "The first item 2.";
 * the language is guessed from the script and a few function words, as abbreviations differ: one guess a text;
 * the library is quadratic in long lists, so it sees at most WINDOW characters at once, and the sentence that a
@@ -20,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from rag.abbreviations import capitalized, goes_on
 from rag.types import Span
 
 WINDOW = 20_000
@@ -42,16 +42,6 @@ _TERMINATOR = re.compile(r"[.!?…:;。！？｡．।॥؟۔܀։՜՞።፧၊�
 _MARKER = re.compile(rf"[{BULLETS}]?\s*\(?(?:(\d{{1,3}})|[A-Za-z])[.)]")
 _MARKER_BEHIND = re.compile(rf"\s[{BULLETS}]?\(?(\d{{1,3}})[.)]$")
 _MORE_IN_LINE = re.compile(r"[^\S\n]*\S")
-
-_ABBREVIATION = re.compile(  # at a sentence's end; words that go on behind it begin with anything but a capital
-    r"(?i)\b(?:approx|incl|excl|avg|max|min|est|tel|ext|temp|resp|qty|acct|para|vol|ch|apt|rm|hrs|wk|eqs?|refs?"
-    r"|a\.m|p\.m)\.$"
-)
-_GERMAN = re.compile(r"(?i)\b(?:abs|inkl|exkl|zzgl|max|mind|tel|kap|abb|gem|einschl|ziff|anm)\.$")  # a noun may follow
-_DAY = re.compile(r"\b\d{1,2}\.$")
-_GERMAN_MONTH = re.compile(r"(?:Jan|Feb|Mär|Mrz|Apr|Jun|Jul|Aug|Sept?|Okt|Nov|Dez)\.|Jänner|Feber")  # long: known there
-_FRENCH = re.compile(r"(?i)\b(?:janv|févr|avr|juil|sept|oct|nov|déc|env|hab|pers|tél|chap|resp|éd|J\.-C)\.$")
-_FRENCH_NAME = re.compile(r"(?:\bMM?|\b[A-Z]\.-(?!C)[A-Z])\.$")  # a name follows: "M. Roy", "J.-P. Sartre"
 
 _SLOW = {"da": (5_000, "de"), "it": (8_000, "es")}  # sentences of a text, then whose rules
 
@@ -84,6 +74,13 @@ _WORDS = {
     "nl": "de het een en van is dat op te zijn niet voor met aan",
     "da": "og det er en et at på til af ikke den som med jeg de",
     "pl": "i w na nie się jest z do że to jak od po dla",
+    "sv": "och att det i på är en ett som av för med den till inte",
+    "no": "og å det i på er en et som av for med til ikke etter",
+    "fi": "ja on ei se että oli hän mutta kun tai ovat sekä myös",
+    "cs": "a je v na se není s z to že do jako o by při",
+    "ro": "și de la în cu nu pe care este din o un pentru",
+    "hu": "a az és hogy nem is egy van meg volt vagy ezt",
+    "tr": "ve bir bu da de için ile olarak gibi çok daha",
     "sk": "a je v na sa nie s z to že do ako o aj",
 }
 _VOTES = {language: frozenset(words.split()) for language, words in _WORDS.items()}
@@ -121,12 +118,13 @@ def sentence_ranges(text: str, language: str | None = None) -> Iterator[tuple[in
     language = language or guess_language(text)
     if not text.isascii():  # half a surrogate pair, which the library doesn't take: one character as well
         text = text.encode("utf-8", "replace").decode()
+    capitals = capitalized(text[:SAMPLE])
     seen = 0
     for start, end in _blocks(text):
         if text[start] != "|" and _has_terminator(text, start, end):
             if language in _SLOW and seen > _SLOW[language][0]:
                 language = _SLOW[language][1]
-            found = _join_markers(text, _join_broken(text, _boundaries(text, start, end, language), language))
+            found = _join_markers(text, _join_broken(text, _boundaries(text, start, end, language), language, capitals))
             seen += len(found)
             yield from found
         else:
@@ -170,16 +168,20 @@ def _labels(text: str) -> set[int]:
     return starts
 
 
-def _join_broken(text: str, found: Iterator[tuple[int, int]], language: str) -> Iterator[tuple[int, int]]:
+def _join_broken(
+    text: str, found: Iterator[tuple[int, int]], language: str, capitals: bool
+) -> Iterator[tuple[int, int]]:
     """What the library cut in the middle of a line: behind an abbreviation, or before signs alone."""
     held: tuple[int, int] | None = None
     for start, end in found:
         if held is not None:
-            if _goes_on(text, held, (start, end), language):
+            if _goes_on(text, held, (start, end), language, capitals):
                 held = held[0], end
                 continue
             stop = text.find("\n", start, min(end, start + _MOST_SIGNS))
-            if stop >= 0 and _goes_on(text, held, (start, stop), language):  # the signs end the line, and words follow
+            if stop >= 0 and _goes_on(
+                text, held, (start, stop), language, capitals
+            ):  # the signs end the line, and words follow
                 held = held[0], start + len(text[start:stop].rstrip())
                 start = end - len(text[stop:end].lstrip())
             yield held
@@ -188,26 +190,12 @@ def _join_broken(text: str, found: Iterator[tuple[int, int]], language: str) -> 
         yield held
 
 
-def _goes_on(text: str, one: tuple[int, int], other: tuple[int, int], language: str) -> bool:
+def _goes_on(text: str, one: tuple[int, int], other: tuple[int, int], language: str, capitals: bool) -> bool:
     if text.find("\n", one[1], other[0]) >= 0:
         return False
     if not any(c.isalnum() for c in text[other[0] : min(other[1], other[0] + _MOST_SIGNS)]):
         return other[1] - other[0] < _MOST_SIGNS
-    if one[1] == other[0] and text[other[0]] in "-\u2010":  # "av. J.-C."
-        return True
-    tail = max(one[0], one[1] - 12)
-    if language == "de":
-        if _GERMAN.search(text, tail, one[1]):
-            return True
-        if _DAY.search(text, tail, one[1]) and _GERMAN_MONTH.match(text, other[0]):
-            return True
-    if language == "fr" and _FRENCH_NAME.search(text, tail, one[1]):
-        return True
-    if text[other[0]].isupper():
-        return False
-    if language == "fr" and _FRENCH.search(text, tail, one[1]):
-        return True
-    return bool(_ABBREVIATION.search(text, tail, one[1]))
+    return goes_on(text, *one, other[0], language, capitals)
 
 
 def _boundaries(text: str, start: int, end: int, language: str) -> Iterator[tuple[int, int]]:

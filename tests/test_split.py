@@ -283,6 +283,34 @@ def test_locations_are_the_sources_own() -> None:
                 "Fin.",
             ],
         ),
+        # behind a period a small letter begins no sentence, unless the text is written small
+        ("The gross wt. per pallet is 30 kg. It is low.", ["The gross wt. per pallet is 30 kg.", "It is low."]),
+        ("we met. then we ate. nobody sang.", ["we met.", "then we ate.", "nobody sang."]),
+        ("To do. a. Wash the cups. b. Dry them.", ["To do.", "a. Wash the cups.", "b. Dry them."]),
+        (
+            "El n.º 3 lo firmó la Dra. Ruiz en el s. III a. C. de J. García. No es de vitamina D. Los otros no.",
+            [
+                "El n.º 3 lo firmó la Dra. Ruiz en el s. III a. C. de J. García.",
+                "No es de vitamina D.",
+                "Los otros no.",
+            ],
+        ),
+        (
+            "De prijs is niet ca. 30 euro en het adres is Kerkstr. 5. Dhr. Bos en mevr. de Vries zijn het eens.",
+            ["De prijs is niet ca. 30 euro en het adres is Kerkstr. 5.", "Dhr. Bos en mevr. de Vries zijn het eens."],
+        ),
+        (
+            "Ver a pág. 12 e o séc. III que não é da Av. Liberdade. Os outros não.",
+            ["Ver a pág. 12 e o séc. III que não é da Av. Liberdade.", "Os outros não."],
+        ),
+        (
+            "Umowa z 2020 r. jest na ul. Długa 5 zgodnie z art. 3 ust. 2 i nie ma zmian. Nie jest to do nas.",
+            ["Umowa z 2020 r. jest na ul. Długa 5 zgodnie z art. 3 ust. 2 i nie ma zmian.", "Nie jest to do nas."],
+        ),
+        (
+            "A 2020. évi törvény és az 5. cikk nem egy. Ez az ára kb. 30 Ft.",
+            ["A 2020. évi törvény és az 5. cikk nem egy.", "Ez az ára kb. 30 Ft."],
+        ),
         ("Ours is max.\n80 is theirs.", ["Ours is max.", "80 is theirs."]),
         ("Are dogs allowed? 🐶\nYes, they are.", ["Are dogs allowed? 🐶", "Yes, they are."]),
         (
