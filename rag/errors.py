@@ -4,6 +4,7 @@
     ├── ConfigError          config.yaml, an environment variable or a flag is wrong: stops at once
     │   └── PromptError      a prompt file is wrong: unknown variable, missing role
     ├── DocumentError        one file can't be read: reported, and the run goes on
+    │   ├── LoaderError      the machine's fault, not the file's: the next sync reads it again
     │   ├── UnsupportedError no loader for this kind of file
     │   └── EmptyError       the file holds no text (a scanned PDF, an empty file)
     ├── FolderError          the document folder is missing, unreadable or holds nothing to index
@@ -77,6 +78,10 @@ class PromptError(ConfigError):
 
 class DocumentError(RagError):
     pass
+
+
+class LoaderError(DocumentError):
+    """The machine's fault, not the document's: the next sync reads it again."""
 
 
 class UnsupportedError(DocumentError):

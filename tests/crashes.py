@@ -349,7 +349,10 @@ class Crashes:
                     return answers(self.index)
                 case "restore":  # of a catalog that is
                     return answers(self.index) if is_readable(self.index) else "damaged"
-            return state_of(self.index)
+            state = state_of(self.index)
+            if state and "format" not in state:
+                answers(self.index)
+            return state
 
         copy(target, kept)
         before = look()
@@ -546,6 +549,8 @@ def make_older(index: Path) -> None:
         database.execute("DROP TABLE media")
         for table in ("contents", "chunks", "vectors"):
             database.execute(f"ALTER TABLE {table} DROP COLUMN sum")
+        database.execute("DROP INDEX vectors_keys")
+        database.execute("ALTER TABLE contents DROP COLUMN parts")
         database.execute("ALTER TABLE contents DROP COLUMN times")
         database.execute("ALTER TABLE chunks DROP COLUMN seconds")
         database.execute("UPDATE meta SET value = '1' WHERE key = 'format'")

@@ -191,6 +191,7 @@ def test_a_damaged_catalog_is_refused_page_by_page(synced: Rag, index: Path) -> 
         ("UPDATE vectors SET vector = ? WHERE key = (SELECT min(key) FROM vectors)", "1 of vectors", 0),
         ("DELETE FROM vectors WHERE key = (SELECT min(key) FROM vectors)", "", 0),
         ("UPDATE chunks SET text = 'X' || substr(text, 2) WHERE id = (SELECT min(id) FROM chunks)", "1 of chunks", 1),
+        ("UPDATE chunks SET key = '1f' || substr(key, 3) WHERE id = (SELECT min(id) FROM chunks)", "1 of chunks", 1),
         ("UPDATE chunks SET line = line + 1 WHERE id = (SELECT min(id) FROM chunks)", "1 of chunks", 1),
         ("UPDATE contents SET text = replace(text, 'heron', 'goose') WHERE text LIKE '%heron%'", "1 of contents", 1),
     ],

@@ -200,6 +200,13 @@ def test_a_book_reads_in_the_order_of_its_spine() -> None:
     assert label("a.epub", source.locate(source.text.index("heron |"))) == "a.epub:13 (Two)"
 
 
+def test_chapters_beyond_the_limit_are_told() -> None:
+    source = load(book(), "a.epub", "epub", Load(max_pages=1))
+    assert "One" in source.text
+    assert "Two" not in source.text
+    assert source.warnings == ("OEBPS/text/two b.xhtml and what follows left out: load.max_pages is 1",)
+
+
 def test_chapters_under_drm_are_named_and_left_out() -> None:
     uris = "".join(f'<CipherReference URI="OEBPS/text/{n}"/>' for n in ("one.xhtml", "two%20b.xhtml"))
     with pytest.raises(DocumentError, match="protected"):

@@ -100,12 +100,12 @@ def outcomes(folder: Path, tmp_path: Path) -> None:
         assert bool(message) == (name in REFUSED), (name, message)
         assert re.search(REFUSED.get(name, ""), message or ""), (name, message)
         assert "nonsense" not in (message or "")
-    assert not list(tmp_path.rglob("slip.txt"))
+    assert not [*tmp_path.rglob("slip.txt"), *Path("/abs").glob("*"), *Path.cwd().glob("../../slip.txt")]
 
 
 def test_every_hostile_file_ends_in_one_outcome(tmp_path: Path) -> None:
-    folder = tmp_path / "docs"
-    folder.mkdir()
+    folder = tmp_path / "so" / "deep" / "docs"  # what climbs out by `../..` lands in tmp_path
+    folder.mkdir(parents=True)
     for name in HOSTILE.keys() - COSTLY:
         (folder / name).write_bytes(HOSTILE[name]())
     outcomes(folder, tmp_path)
@@ -113,8 +113,8 @@ def test_every_hostile_file_ends_in_one_outcome(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_so_do_those_that_are_costly_to_make(tmp_path: Path) -> None:
-    folder = tmp_path / "docs"
-    folder.mkdir()
+    folder = tmp_path / "so" / "deep" / "docs"  # what climbs out by `../..` lands in tmp_path
+    folder.mkdir(parents=True)
     for name in COSTLY:
         (folder / name).write_bytes(HOSTILE[name]())
     outcomes(folder, tmp_path)

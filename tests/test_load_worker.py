@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rag.config import Load
-from rag.errors import DocumentError, EmptyError
+from rag.errors import DocumentError, EmptyError, LoaderError
 from rag.load import child
 from rag.load.worker import LoaderPool
 from rag.types import Heading, Source
@@ -36,6 +36,7 @@ def load(path, relative, config):
     if order == "kill": os.kill(os.getpid(), int(rest))
     if order == "exit": print("last words", file=sys.stderr, flush=True); os._exit(int(rest))
     if order == "eat": bytearray(int(rest) * 1024 * 1024)
+    if order == "write": open(path.with_suffix(".big"), "wb").truncate(int(rest) * 1024 * 1024)
     if order == "empty": raise EmptyError("nothing", "a hint")
     if order == "chatter": print("garbage " * 1000, flush=True); os.system("echo more")
     text = f"{order} \\U0001f600 {os.getpid()}"
@@ -93,6 +94,8 @@ def test_results_cross_whole_and_in_order(tmp_path: Path, command: list[str]) ->
         ("spin", r"took longer than 1 s$"),
         (f"kill {int(signal.SIGSEGV)}", "the loader process was killed by SIGSEGV"),
         (f"kill {int(signal.SIGKILL)}", "killed by SIGKILL, the machine may be out of memory"),
+        (f"kill {int(signal.SIGXCPU)}", r"took longer than 1 s of CPU$"),
+        ("write 400", "File too large|killed by SIGXFSZ"),
         ("exit 3", "ended with status 3: last words"),
         ("eat 4000", "needs more than 256 MB"),
     ],
@@ -110,6 +113,30 @@ def test_a_bad_file_costs_only_itself(tmp_path: Path, command: list[str], order:
         assert isinstance(z, Source)
         assert a.text != z.text  # another process
     assert children() == before
+
+
+def test_a_process_that_cannot_start_isnt_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(command: list[str]) -> Source | DocumentError:
+        with LoaderPool(Load(workers=1), command) as pool:
+            [(_, loaded)] = pool.load_many([job(tmp_path, "a.html", "<p>ok</p>")])
+        return loaded
+
+    for command, why in (
+        (["/nowhere/python"], "No such file or directory"),
+        ([sys.executable, "-c", "import sys; sys.exit('no numpy here')"], "it ended with status 1: no numpy here"),
+    ):
+        loaded = load(command)
+        assert isinstance(loaded, LoaderError)
+        assert loaded.message == f"the loader process can't be started: {why}"
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refuse)
+        loaded = load([sys.executable])
+    assert isinstance(loaded, LoaderError)
+    assert "Resource temporarily unavailable" in loaded.message
 
 
 def test_one_worker_serves_many_files(tmp_path: Path, command: list[str]) -> None:

@@ -31,6 +31,8 @@ from rag.errors import ConfigError, IndexDamaged, IndexLocked, IndexMismatch, In
 from rag.store import Catalog, IndexReader, IndexWriter
 from rag.store.analyze import Analyzer
 from rag.store.catalog import FORMAT
+from rag.store.catalog.tables import _SUMS_UNTIL_4
+from rag.store.damage import checksum
 from rag.store.index import generation_folder
 from rag.store.lexical import Lexical
 from rag.store.lock import WriterLock
@@ -287,6 +289,8 @@ def test_a_catalog_of_format_1_is_brought_up_to_date_by_its_writer(tmp_path: Pat
         db.execute("DROP INDEX vectors_marked")
         for table in ("contents", "chunks", "vectors"):
             db.execute(f"ALTER TABLE {table} DROP COLUMN sum")
+        db.execute("DROP INDEX vectors_keys")
+        db.execute("ALTER TABLE contents DROP COLUMN parts")
         db.execute("ALTER TABLE contents DROP COLUMN times")
         db.execute("ALTER TABLE chunks DROP COLUMN seconds")
         db.execute("DROP TABLE media")
@@ -302,6 +306,25 @@ def test_a_catalog_of_format_1_is_brought_up_to_date_by_its_writer(tmp_path: Pat
             assert catalog.altered() == {"contents": 0, "chunks": 0, "media": 0, "vectors": 0}
     with closing(Catalog(file, readonly=True)) as catalog:
         assert catalog.meta("format") == FORMAT
+
+
+def test_what_was_altered_before_an_upgrade_is_still_known_to_be(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.sqlite3"
+    with closing(Catalog(file)) as catalog:
+        catalog.put_vectors([b"v"], np.ones((1, 4), np.float32))
+        chunks = [Chunk("One.", Span(0, 4), Location(None, 1)), Chunk("Two.", Span(5, 9), Location(None, 1))]
+        catalog.put_content("k", Source("a.txt", "One. Two.", "text"), chunks, ["1x", "1y"], [b"v", b"v"])
+    with closing(sqlite3.connect(file)) as db:
+        db.create_function("checksum", -1, checksum, deterministic=True)
+        for table, values in _SUMS_UNTIL_4.items():
+            db.execute(f"UPDATE {table} SET sum = checksum({values})")
+        db.execute("UPDATE chunks SET text = 'Ten.' WHERE key = '1y'")
+        db.execute("DROP INDEX vectors_keys")
+        db.execute("ALTER TABLE contents DROP COLUMN parts")
+        db.execute("UPDATE meta SET value = '4' WHERE key = 'format'")
+        db.commit()
+    with closing(Catalog(file)) as catalog:
+        assert catalog.altered() == {"contents": 0, "chunks": 1, "media": 0, "vectors": 0}
 
 
 def test_times_are_kept(tmp_path: Path) -> None:

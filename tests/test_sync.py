@@ -23,7 +23,7 @@ from fakes_embed import FakeEmbedder, index_state, open_rag
 import rag.sync
 from rag.build import Rag
 from rag.config import Documents
-from rag.errors import Cancelled, ConfigError, FolderError, IndexMismatch, RagError, StoreError
+from rag.errors import Cancelled, ConfigError, FolderError, IndexDamaged, IndexMismatch, RagError, StoreError
 from rag.sync.scan import scan
 from rag.sync.watch import changes
 from rag.types import Outcome, SyncReport
@@ -258,15 +258,63 @@ def test_a_clock_that_ran_ahead_hides_no_change(rag: Rag, docs: Path, monkeypatc
     assert counts(rag.sync()) == {"num_updated": 1, "embedded": 1}
 
 
-@pytest.mark.parametrize("table", ["files", "contents"])
-def test_a_row_of_the_catalog_removed_by_hand(three: Rag, docs: Path, index: Path, table: str) -> None:
+@pytest.mark.parametrize(("table", "embedded"), [("files", 0), ("contents", 0), ("chunks", 0), ("vectors", 1)])
+def test_a_row_of_the_catalog_removed_by_hand(three: Rag, docs: Path, index: Path, table: str, embedded: int) -> None:
     before = index_state(index)
+    column = "key" if table == "vectors" else "id"
     with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
-        assert database.execute(f"DELETE FROM {table} WHERE id = (SELECT min(id) FROM {table})").rowcount == 1
-    three.sync()
+        first = f"DELETE FROM {table} WHERE {column} = (SELECT min({column}) FROM {table})"
+        assert database.execute(first).rowcount == 1
+    assert not three.doctor().ok
+    assert three.sync().embedded == embedded
     assert index_state(index) == before
     assert sources(three) == {"a.txt", "b.txt", "c.txt"}
     assert counts(three.sync()) == {"num_skipped": 3}
+    assert three.doctor().ok
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE contents SET key = 'x' || substr(key, 2) WHERE id = (SELECT min(id) FROM contents)",
+        "UPDATE files SET hash = 'x' || substr(hash, 2) WHERE id = (SELECT min(id) FROM files)",
+        "UPDATE files SET content_id = (SELECT max(id) FROM contents) WHERE id = (SELECT min(id) FROM files)",
+    ],
+)
+def test_a_name_in_the_catalog_that_became_another_is_noticed_and_made_anew(
+    three: Rag, make_rag: Make, index: Path, change: str
+) -> None:
+    before = index_state(index)
+    three.close()
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        assert database.execute(change).rowcount == 1
+    again = make_rag()
+    with pytest.raises(IndexDamaged, match="run `rag sync`"):
+        again.search("apples")
+    assert again.sync().embedded == 0
+    assert index_state(index) == before
+    assert again.doctor().ok
+
+
+def test_pages_that_arent_whole_are_not_written_on(three: Rag, make_rag: Make, index: Path) -> None:
+    """What can't be found by its index isn't lost: a sync that took it for gone would make it so."""
+    three.close()
+    file = index / "catalog.sqlite3"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        root, size = (
+            database.execute(query).fetchone()[0]
+            for query in ("SELECT rootpage FROM sqlite_master WHERE name = 'files_path'", "PRAGMA page_size")
+        )
+    data = bytearray(file.read_bytes())
+    at = data.index(b"b.txt", (root - 1) * size, root * size)
+    data[at] ^= 8
+    file.write_bytes(data)
+    again = make_rag()
+    for _ in range(2):
+        with pytest.raises(IndexDamaged, match="--from-copy"):
+            again.sync()
+    assert file.read_bytes() == data
 
 
 def test_what_settled_files_cost(three: Rag, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,6 +348,25 @@ def test_a_file_that_cannot_be_opened_fails_and_comes_back(
     assert reason(report, "a.txt") == "can't be read: Permission denied"
     assert sources(three) == {"b.txt", "c.txt"}
     assert three.sync().num_added == 1
+
+
+def test_what_the_machine_could_not_read_is_read_by_the_next_sync(
+    rag: Rag, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(docs, a="Apples here.", b="Apples here.")
+    for name in "ab":
+        os.utime(docs / f"{name}.txt", (1, 1))
+
+    def refuse(*arguments: Any, **more: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rag.load.worker.subprocess.Popen", refuse)
+        report = rag.sync()
+    for name in ("a.txt", "b.txt"):
+        assert "can't be started: Resource temporarily unavailable" in reason(report, name)
+    report = rag.sync()
+    assert outcomes(report) == {"a.txt": "indexed", "b.txt": "indexed"}
 
 
 def test_a_folder_that_cannot_be_read_keeps_its_files(rag: Rag, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,10 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     archive = open_container(data, "an EPUB book", config)
     package, base = _package(archive)
     blocks, warnings, locked, unseen = Blocks(), list[str](), _locked(archive), 0
-    for name in _spine(package, base)[: config.max_pages]:
+    spine = _spine(package, base)
+    if len(spine) > config.max_pages:
+        warnings.append(f"{spine[config.max_pages]} and what follows left out: load.max_pages is {config.max_pages}")
+    for name in spine[: config.max_pages]:
         if len(blocks) > config.max_chars:
             warnings.append(f"{name} and what follows left out: the text is longer than load.max_chars")
             break

@@ -29,7 +29,7 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
-from rag.errors import DocumentError, UnsupportedError
+from rag.errors import DocumentError, LoaderError, UnsupportedError
 from rag.load import kind_of, unsupported
 from rag.load.child import loaded, receive, send
 from rag.load.media import Wanted, media_kind_of
@@ -185,7 +185,10 @@ class Worker:
         try:
             if self._process is None or self._process.poll() is not None:  # also dead while it was idle
                 self.stop()
-                self._start()
+                try:
+                    self._start()
+                except (EOFError, OSError) as error:
+                    return self._why_not_started(error)
             reply = self._ask(job, seconds or self._config.timeout_s)
             return read(reply)
         except (EOFError, OSError):
@@ -251,13 +254,29 @@ class Worker:
         finally:
             timer.cancel()
 
-    def _why_dead(self) -> DocumentError:
+    def _ended(self) -> tuple[bool, str, int]:
+        """Whether it was too slow, its last words, its status."""
         if self._process is not None and not self._late:
             with contextlib.suppress(subprocess.TimeoutExpired):  # its pipe closes before its status is there
                 self._process.wait(timeout=2)
-        late, last_words, status = self._late, self._last_words(), self.stop()
+        return self._late, self._last_words(), self.stop()
+
+    def _why_not_started(self, error: EOFError | OSError) -> LoaderError:
+        began = self._process is not None
+        late, last_words, status = self._ended()
         if self._closed.is_set():
-            return DocumentError("interrupted", "run it again")
+            return LoaderError("interrupted", "run it again")
+        why = f"it ended with status {status}{last_words}"
+        if late:
+            why = f"it wasn't ready after {_START_S:g} s"
+        elif not began:
+            why = error.strerror or str(error) if isinstance(error, OSError) else "it can't be written to"
+        return LoaderError(f"the loader process can't be started: {why}", "see what the machine lacks, then sync again")
+
+    def _why_dead(self) -> DocumentError:
+        late, last_words, status = self._ended()
+        if self._closed.is_set():
+            return LoaderError("interrupted", "run it again")
         if late:
             return DocumentError(
                 f"took longer than {self._config.timeout_s:g} s", "raise load.timeout_s, or exclude it"
@@ -266,9 +285,10 @@ class Worker:
             return DocumentError(f"took longer than {self._config.timeout_s:g} s of CPU", "raise load.timeout_s")
         if status < 0:
             name = signal.Signals(-status).name
-            cause = ", the machine may be out of memory" if name == "SIGKILL" else ""
-            kind = DocumentError if cause else Crashed
-            return kind(f"the loader process was killed by {name}{cause}", "the file may be damaged: exclude it")
+            if name == "SIGKILL":  # not by its limits: those end it otherwise
+                killed = f"the loader process was killed by {name}, the machine may be out of memory"
+                return LoaderError(killed, "the next sync reads it again; load.workers: 1 takes least memory")
+            return Crashed(f"the loader process was killed by {name}", "the file may be damaged: exclude it")
         return DocumentError(f"the loader process ended with status {status}{last_words}", "exclude the file")
 
     def _last_words(self) -> str:

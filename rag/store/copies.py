@@ -120,6 +120,7 @@ def is_good(file: Path) -> bool:
             if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 return False
         with closing(Catalog(file, readonly=True, still=True)) as catalog:
+            catalog.check_census(catalog.generation)
             return catalog.generation > 0 and not any(catalog.altered().values())
     except IndexMismatch:
         return True  # of an older format, which has no checksums

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import tempfile
 import threading
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
@@ -63,6 +66,7 @@ class IndexReader:
         self._lock = threading.RLock()
         self._process = SameProcess()
         self._opened: dict[str, tuple[int, Any]] = {}
+        self._told = set[str]()  # which damage was, once
 
     def close(self) -> None:
         if not self._process:  # a fork must touch neither Chroma nor a lock that another thread may have held
@@ -136,8 +140,8 @@ class IndexReader:
             if len(hits) == k or len(hits) == (len(self._visible(generation)) if published else index.count()):
                 return hits
             name = f"exact {name}"  # Chroma's stays open: it is whole
-        except IndexDamaged:
-            self._leave_to_writer(name, generation)
+        except IndexDamaged as error:
+            self._leave_to_writer(name, generation, error)
         exact: _Exact = self._open(name, generation, lambda g: _Exact.whole(self.catalog, g, space))
         return exact.search(vector, k)
 
@@ -191,8 +195,8 @@ class IndexReader:
     def _lexical(self, generation: int) -> Lexical:
         try:
             found: Lexical = self._open("lexical", generation, self._open_lexical)
-        except IndexDamaged:
-            self._leave_to_writer("lexical", generation)
+        except IndexDamaged as error:
+            self._leave_to_writer("lexical", generation, error)
             found = self._open("lexical", generation, self._lexical_in_memory)
         return found
 
@@ -221,8 +225,11 @@ class IndexReader:
         index.change([], texts_of(self.catalog, ids))
         return index
 
-    def _leave_to_writer(self, name: str, generation: int) -> None:
+    def _leave_to_writer(self, name: str, generation: int, error: IndexDamaged) -> None:
         """Forget an index that can't be used; without its list of sizes the next sync makes the generation anew."""
+        if name not in self._told:
+            self._told.add(name)
+            logger.warning("%s: until `rag sync` has made it anew the catalog answers, more slowly", error.message)
         with self._lock, contextlib.suppress(OSError):
             self._drop(name)
             (generation_folder(self.folder, generation) / SIZES).unlink()

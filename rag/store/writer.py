@@ -57,6 +57,7 @@ class IndexWriter:
             catalog = self.catalog = Catalog(self.folder / "catalog.sqlite3")
             if catalog.meta("id") is None:
                 catalog.set_meta(id=uuid.uuid4().hex)
+            catalog.mark_lost()
             catalog.collect_garbage()
             self._remove_old_generations()
         except BaseException:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from rag.config import Config
-from rag.errors import Cancelled, ConfigError, DocumentError, EmptyError, FolderError, UnsupportedError
+from rag.errors import Cancelled, ConfigError, DocumentError, EmptyError, FolderError, LoaderError, UnsupportedError
 from rag.load import LOADER_VERSION, Kind, kind_of, open_regular, unsupported
 from rag.load.media import MediaKind, media_kind_of
 from rag.load.worker import LoaderPool
@@ -202,6 +202,8 @@ class Sync:
                     self._done["bytes"] += job.entry.size
                     if not isinstance(loaded, DocumentError) and _changed_meanwhile(job.entry):
                         loaded, job = DocumentError("it changed while it was read"), replace(job, hash=None)
+                    if isinstance(loaded, LoaderError):
+                        job = replace(job, hash=None)
                     if isinstance(loaded, DocumentError):
                         self._put_failure(job, loaded, before)
                         continue
@@ -354,7 +356,7 @@ class Sync:
         for each in (job, *self._twins_of(job)):
             row = before.get(each.entry.path)
             message = error.message
-            if job.hash is None and each is not job:
+            if job.hash is None and each is not job and not isinstance(error, LoaderError):
                 message = f"{job.entry.path}, which held the same, changed while it was read"  # so nothing was read
             self._settle(each.entry, job.hash, None, outcome, message, row, each.seen_ns)
 

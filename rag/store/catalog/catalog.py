@@ -12,7 +12,7 @@ from rag.batched import batched
 from rag.errors import IndexDamaged, StoreError
 from rag.store.catalog.connection import Connection
 from rag.store.catalog.rows import ChunkRow, ContentRow, FileRow, MediaRow
-from rag.store.catalog.tables import CHUNK, PAGE, SEEN, SUMS
+from rag.store.catalog.tables import KEYED, PAGE, PARTS, SEEN, SUMS
 from rag.store.damage import MARKED, REPAIR, checksum, clear_errors, damaged
 from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Space, Span
 
@@ -111,8 +111,8 @@ class Catalog(Connection):
                 json.dumps(source.warnings),
                 json.dumps([(c.start, c.seconds) for c in source.times]),
             )
-            columns = "kind, title, text, pages, headings, metadata, warnings, times, key"
-            content_id = self._insert("contents", columns, (*values, key))
+            columns = "kind, title, text, pages, headings, metadata, warnings, times, key, parts"
+            content_id = self._insert("contents", columns, (*values, key, len(chunks)))
             columns = 'start, "end", page, line, headings, prefix, text, seconds, vector_key, key, content_id'
             for c, chunk_key, vector_key in zip(chunks, chunk_keys, vector_keys, strict=True):
                 place = c.location
@@ -143,6 +143,8 @@ class Catalog(Connection):
                     row.key, content_id, row.space, row.start, place.page, place.line, json.dumps(place.headings),
                     place.seconds, row.vector_key,
                 ))  # fmt: skip
+            self._db.execute("UPDATE contents SET parts = parts + ? WHERE id = ?", (len(rows), content_id))
+            self._seal("contents", "id", content_id)
             self._seal("media", "content_id", content_id)
 
     def media_ids(self, space: Space, generation: int) -> list[int]:
@@ -165,9 +167,9 @@ class Catalog(Connection):
         with self._reading():
             for part in batched(values, PAGE):
                 marks = ",".join("?" * len(part))
-                query = f"SELECT {SUMS['media']}, key, sum FROM media WHERE {column} IN ({marks}) ORDER BY id"
-                for *row, key, total in self._db.execute(query, part):
-                    number, content, space, start, page, line, headings, seconds, vector = row
+                query = f"SELECT {SUMS['media']}, sum FROM media WHERE {column} IN ({marks}) ORDER BY id"
+                for *row, total in self._db.execute(query, part):
+                    number, content, space, start, page, line, headings, seconds, vector, key = row
                     if checksum(*row) != total:
                         raise self._altered(f"row {number} of the media")
                     location = Location(page, line, tuple(json.loads(headings)), seconds)
@@ -282,7 +284,7 @@ class Catalog(Connection):
         with self._reading():
             for page in batched(chunk_ids, PAGE):
                 marks = ",".join("?" * len(page))
-                for row in self._db.execute(f"SELECT {CHUNK} FROM chunks WHERE id IN ({marks})", page):
+                for row in self._db.execute(f"SELECT {SUMS['chunks']}, sum FROM chunks WHERE id IN ({marks})", page):
                     result[row[0]] = self._chunk_row(row)
         return self._complete("chunks", chunk_ids, result)
 
@@ -293,13 +295,13 @@ class Catalog(Connection):
 
     def chunks_of(self, content_id: int) -> list[ChunkRow]:
         """In reading order."""
-        query = f"SELECT {CHUNK} FROM chunks WHERE content_id = ? ORDER BY start, id"
+        query = f"SELECT {SUMS['chunks']}, sum FROM chunks WHERE content_id = ? ORDER BY start, id"
         with self._reading():
             return [self._chunk_row(r) for r in self._db.execute(query, (content_id,))]
 
     def _chunk_row(self, row: tuple[Any, ...]) -> ChunkRow:
         chunk_id, content_id, start, end, page, line, headings, prefix, text, seconds, _, key, total = row
-        if checksum(*row[:-2]) != total:
+        if checksum(*row[:-1]) != total:
             raise self._altered(f"chunk {chunk_id}")
         location = Location(page, line, tuple(json.loads(headings)), seconds)
         return ChunkRow(chunk_id, key, content_id, Chunk(text, Span(start, end), location, prefix))
@@ -360,7 +362,7 @@ class Catalog(Connection):
             *values, total = row
             if checksum(*values) != total:
                 raise self._altered(f"the text of {path}")
-            _, kind, title, text, pages, headings, metadata, warnings, times = values
+            _, kind, title, text, pages, headings, metadata, warnings, times, *_ = values
             return Source(
                 path, text, kind, title, tuple(json.loads(pages)), tuple(Heading(*h) for h in json.loads(headings)),
                 json.loads(metadata), tuple(json.loads(warnings)), tuple(Cue(*c) for c in json.loads(times)),
@@ -400,11 +402,6 @@ class Catalog(Connection):
         g = self.generation
         with self.transaction():
             gone = self._db.execute("DELETE FROM files WHERE removed <= ?", (g,)).rowcount
-            # Of contents whose row was removed by hand: their files are read again, and make the same chunks.
-            lost = "content_id IS NOT NULL AND content_id NOT IN (SELECT id FROM contents)"
-            self._db.execute(f"UPDATE files SET content_id = NULL, hash = NULL WHERE {lost}")
-            for table in ("chunks", "media"):
-                self._db.execute(f"DELETE FROM {table} WHERE content_id NOT IN (SELECT id FROM contents)")
             held = "SELECT content_id FROM files WHERE content_id IS NOT NULL"
             stray = self._db.execute(f"SELECT id FROM contents WHERE id NOT IN ({held})").fetchall()
             if not gone and not stray:
@@ -419,22 +416,48 @@ class Catalog(Connection):
     # ---- what isn't what was stored -----------------------------------------------------------------------
 
     def census(self, generation: int) -> int:
-        """A checksum of what `generation` sees, by the ways that a search goes: its chunks' ids, its files and the
-        texts they share. Kept when it is published, so rows that a flipped bit hides are missed."""
+        """A checksum of what `generation` sees, by the ways that a search goes: its chunks' ids, its files with their
+        hashes and the texts they share. Kept when it is published, so rows that a flipped bit hides are missed."""
         joined = f"files f ON f.content_id = c.id WHERE {SEEN}"
         with self._reading():
             chunks = np.asarray(self.chunk_ids(generation), np.int64).tobytes()
-            query = f"SELECT c.id, c.kind, c.title, f.path FROM contents c CROSS JOIN {joined} ORDER BY c.id, f.path"
+            query = (
+                f"SELECT c.id, c.key, c.kind, c.title, f.path FROM contents c CROSS JOIN {joined} ORDER BY c.id, f.path"
+            )
             texts = self._db.execute(query, {"g": generation}).fetchall()
-            query = f"SELECT f.path, f.outcome, f.content_id FROM files f WHERE {SEEN} ORDER BY f.path"
+            query = f"SELECT f.path, f.hash, f.outcome, f.content_id FROM files f WHERE {SEEN} ORDER BY f.path"
             return checksum(chunks, repr(texts), repr(self._db.execute(query, {"g": generation}).fetchall()))
 
     def check_census(self, generation: int) -> None:
         """Raises IndexDamaged where the published `generation` doesn't see what it saw when it was published."""
         with self.snapshot() as published:
-            kept = self.meta("census")
-            if kept is not None and generation == published and kept != self.census(generation):
-                raise damaged(self.file, "files or chunks that it held are missing, or others")
+            if generation == published and not self._is_as_published():
+                told = f"{self.file}: files, texts or chunks that it held are missing, or others"
+                raise IndexDamaged(told, "run `rag sync`: it reads again what was lost")
+
+    def _is_as_published(self) -> bool:
+        kept = self.meta("census")
+        return kept is None or kept == self.census(self.generation)
+
+    def mark_lost(self) -> None:
+        """For the writer, before it changes anything: what the published generation doesn't see any more, and what is
+        altered, is marked for the sync to make anew. Raises IndexDamaged when the file's pages aren't whole: then only
+        a copy helps."""
+        with self._reading():
+            bare = "SELECT vector_key FROM {} EXCEPT SELECT key FROM vectors"
+            lost = any(self._db.execute(f"{bare.format(t)} LIMIT 1").fetchone() for t in ("chunks", "media"))
+            if not lost and self._is_as_published():
+                return
+            if (said := self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+                raise damaged(self.file, said)
+        with self.transaction():
+            self.mark_altered()
+            # Of a text whose row is gone: its files are read again, and make the same chunks.
+            gone = "NOT IN (SELECT id FROM contents)"
+            self._db.execute(f"UPDATE files SET content_id = NULL, hash = NULL WHERE content_id {gone}")
+            for table in ("chunks", "media"):
+                self._db.execute(f"DELETE FROM {table} WHERE content_id {gone}")
+            self.set_meta(unfinished=True)  # so that no vector is given up before its chunk is back
 
     def altered(self) -> dict[str, int]:
         """How many rows of each table aren't what their sum says, but for texts that were read anew since. Reads all
@@ -446,11 +469,12 @@ class Catalog(Connection):
     def mark_altered(self) -> tuple[int, int]:
         """What `altered` finds, for the next sync to make anew: (vectors, texts). Of vectors that are missing, too."""
         with self.transaction(), clear_errors(self.file):
-            execute = self._db.execute
+            execute, as_published = self._db.execute, self._is_as_published()
             execute("UPDATE vectors SET sum = ? WHERE sum != checksum(key, vector)", (MARKED,))
             wrong = [f"SELECT id FROM contents WHERE sum != checksum({SUMS['contents']})",
                      f"SELECT content_id FROM chunks WHERE sum != checksum({SUMS['chunks']})",
                      f"SELECT content_id FROM media WHERE sum != checksum({SUMS['media']})",
+                     f"SELECT id FROM contents WHERE parts != {PARTS}",
                      # A picture's vector can't be made of a text: its file is read again.
                      "SELECT m.content_id FROM media m LEFT JOIN vectors v ON v.key = m.vector_key "
                      f"WHERE v.key IS NULL OR v.sum = {MARKED}"]  # fmt: skip
@@ -463,9 +487,13 @@ class Catalog(Connection):
             execute(f"INSERT INTO vectors (key, vector, sum) SELECT vector_key, x'', ? FROM ({lost})", (MARKED,))
             vectors = execute("SELECT count(*) FROM vectors WHERE sum = -1").fetchone()[0]
             # Under another key it isn't found, so its files are read again; their chunks want the keys these had.
-            self._db.executemany("UPDATE contents SET key = 'altered ' || id WHERE id = ?", texts)
-            self._db.executemany("UPDATE chunks SET key = 'altered ' || id WHERE content_id = ?", texts)
-            self._db.executemany("UPDATE media SET key = 'altered ' || id WHERE content_id = ?", texts)
+            for table, values in KEYED.items():
+                other = f"CASE sum WHEN checksum({values}) THEN checksum({_renamed(values)}) ELSE sum END"
+                where = "id" if table == "contents" else "content_id"
+                change = f"UPDATE {table} SET sum = {other}, key = 'altered ' || id WHERE {where} = ?"
+                self._db.executemany(change, texts)
+            if as_published and self.meta("census") is not None:  # else what is missing would be forgotten
+                self.set_meta(census=self.census(self.generation))
         return vectors, len(texts)
 
     def marked_vectors(self) -> dict[bytes, str]:
@@ -494,6 +522,10 @@ class Catalog(Connection):
             else:
                 rows = ((i, int(present)) for i in chunk_ids)
                 self._db.executemany("INSERT OR REPLACE INTO server_rows VALUES (?, ?)", rows)
+
+
+def _renamed(values: str) -> str:
+    return values.replace(", key", ", 'altered ' || id")
 
 
 def _file_row(row: tuple[Any, ...]) -> FileRow:

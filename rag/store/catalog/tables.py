@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-FORMAT = 4  # of the tables
+FORMAT = 5  # of the tables
 PAGE = 5000  # rows per statement: SQLite allows 32,766 variables in one
 
 _MEDIA = """\
@@ -25,9 +25,10 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE contents (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,          -- hash of the file's bytes, its kind and the settings that cut it
+    -- sum: of a row's values, see damage.py; parts: how many chunks and media it has, so that a lost one is missed
     kind TEXT NOT NULL, title TEXT, text TEXT NOT NULL,
     pages TEXT NOT NULL, headings TEXT NOT NULL, metadata TEXT NOT NULL, warnings TEXT NOT NULL,
-    times TEXT NOT NULL DEFAULT '[]', sum INTEGER NOT NULL DEFAULT -1  -- sums: of a row's values, see damage.py
+    times TEXT NOT NULL DEFAULT '[]', sum INTEGER NOT NULL DEFAULT -1, parts INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE files (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -51,16 +52,25 @@ CREATE INDEX chunks_vector ON chunks(vector_key);
     key BLOB PRIMARY KEY, vector BLOB NOT NULL, sum INTEGER NOT NULL DEFAULT -1
 ) WITHOUT ROWID;
 CREATE INDEX vectors_marked ON vectors(key) WHERE sum = -1;
+CREATE INDEX vectors_keys ON vectors(key) /* without the vectors: a hundredth to read */;
 CREATE TABLE server_rows (chunk_id INTEGER PRIMARY KEY, present INTEGER NOT NULL);
 """
 
-SUMS = {  # of which values a row's sum is. A chunk's key is made of others, and repair changes it
+_SUMS_UNTIL_4 = {
     "contents": "id, kind, title, text, pages, headings, metadata, warnings, times",
     "chunks": 'id, content_id, start, "end", page, line, headings, prefix, text, seconds, vector_key',
     "media": "id, content_id, space, start, page, line, headings, seconds, vector_key",
-    "vectors": "key, vector",
 }
-CHUNK = f"{SUMS['chunks']}, key, sum"
+KEYED = {table: f"{values}, key" for table, values in _SUMS_UNTIL_4.items()}
+KEYED["contents"] += ", parts"
+SUMS = {**KEYED, "vectors": "key, vector"}  # of which values a row's sum is
+
+PARTS = "".join(
+    (
+        "(SELECT count(*) FROM chunks WHERE content_id = contents.id)",
+        " + (SELECT count(*) FROM media WHERE content_id = contents.id)",
+    )
+)
 
 UPGRADES = {  # from an older format to the next: things are only ever added, so nothing is read or embedded again
     1: (
@@ -69,11 +79,22 @@ UPGRADES = {  # from an older format to the next: things are only ever added, so
     ),
     2: (
         *(f"ALTER TABLE {table} ADD COLUMN sum INTEGER NOT NULL DEFAULT -1" for table in SUMS if table != "media"),
-        *(f"UPDATE {table} SET sum = checksum({values})" for table, values in SUMS.items() if table != "media"),
+        *(f"UPDATE {table} SET sum = checksum({_SUMS_UNTIL_4[table]})" for table in ("contents", "chunks")),
+        "UPDATE vectors SET sum = checksum(key, vector)",
         "CREATE INDEX vectors_marked ON vectors(key) WHERE sum = -1",
         *(statement for statement in _MEDIA.split(";\n") if statement),
     ),
     3: (),  # the settings have a checksum, which is written with them
+    4: (
+        "ALTER TABLE contents ADD COLUMN parts INTEGER NOT NULL DEFAULT 0",
+        f"UPDATE contents SET parts = {PARTS}",
+        *(
+            f"UPDATE {table} SET sum = checksum({values}) WHERE sum = checksum({_SUMS_UNTIL_4[table]})"
+            for table, values in KEYED.items()
+        ),
+        "CREATE INDEX vectors_keys ON vectors(key)",
+        "DELETE FROM meta WHERE key = 'census'",  # it is of more values now: the next sync publishes another
+    ),
 }
 
 TABLES = tuple(re.findall(r"CREATE (?:TABLE|INDEX) (\w+)", SCHEMA))
