@@ -551,6 +551,7 @@ def make_older(index: Path) -> None:
             database.execute(f"ALTER TABLE {table} DROP COLUMN sum")
         database.execute("DROP INDEX vectors_keys")
         database.execute("ALTER TABLE contents DROP COLUMN parts")
+        database.execute("ALTER TABLE files DROP COLUMN ctime_ns")
         database.execute("ALTER TABLE contents DROP COLUMN times")
         database.execute("ALTER TABLE chunks DROP COLUMN seconds")
         database.execute("UPDATE meta SET value = '1' WHERE key = 'format'")

@@ -258,6 +258,20 @@ def test_a_clock_that_ran_ahead_hides_no_change(rag: Rag, docs: Path, monkeypatc
     assert counts(rag.sync()) == {"num_updated": 1, "embedded": 1}
 
 
+def test_a_clock_ahead_of_the_file_systems_hides_no_change(
+    rag: Rag, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a server of files whose clock is behind: a change that keeps size and time lies before the last look."""
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 10**17)
+    path = docs / "a.txt"
+    for text in ("Apples here.", "Melons here.", "Pears there!"):
+        path.write_text(text)
+        os.utime(path, ns=(10**18, 10**18))
+        assert rag.sync().embedded == 1
+        assert rag.search("apples melons pears here there")[0].text == text
+
+
 @pytest.mark.parametrize(("table", "embedded"), [("files", 0), ("contents", 0), ("chunks", 0), ("vectors", 1)])
 def test_a_row_of_the_catalog_removed_by_hand(three: Rag, docs: Path, index: Path, table: str, embedded: int) -> None:
     before = index_state(index)

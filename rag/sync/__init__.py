@@ -9,10 +9,11 @@
 Every file ends in one outcome. Vectors are committed as they are made, files as they are complete, and nothing is
 seen before `publish`. Memory is bounded by two groups of chunks, whatever the folder's size.
 
-What counts as unchanged: the same size and modification time as when it was read, neither time of the inode near or
-after that reading, which doesn't lie ahead, and the same settings. Anything else is hashed, and read again only when
-the hash differs. So a change that keeps size and modification time (`touch -r`, `cp -p`) is noticed too, by the inode's
-change time; where a file system doesn't keep one, such a change is missed until the size or the time differs.
+What counts as unchanged: the same size, modification and change time as when it was read, neither time near or after
+that reading, which doesn't lie ahead, and the same settings. Anything else is hashed, and read again only when the hash
+differs. So a change that keeps size and modification time (`touch -r`, `cp -p`) is noticed too, by the inode's change
+time, whatever the clock of the file system's server says; where a file system doesn't keep one, such a change is missed
+until the size or the time differs.
 """
 
 from __future__ import annotations
@@ -280,7 +281,8 @@ class Sync:
             yield job
 
     def _as_before(self, row: FileRow, entry: Entry, kind: str) -> bool:
-        if row.hash is None or (row.size, row.mtime_ns) != (entry.size, entry.mtime_ns):
+        stamps = entry.size, entry.mtime_ns, entry.ctime_ns
+        if row.hash is None or (row.size, row.mtime_ns, row.ctime_ns) != stamps:
             return False
         settled = max(entry.mtime_ns, entry.ctime_ns) < row.seen_ns - CLOCK_GRAIN_NS
         settled = settled and row.seen_ns <= time.time_ns()  # else the clock was wrong then, or is now
@@ -376,7 +378,16 @@ class Sync:
         else:
             self._later(
                 lambda: self.catalog.put_file(
-                    self._generation, entry.path, entry.size, entry.mtime_ns, seen_ns, digest, content, outcome, reason
+                    self._generation,
+                    entry.path,
+                    entry.size,
+                    entry.mtime_ns,
+                    seen_ns,
+                    digest,
+                    content,
+                    outcome,
+                    reason,
+                    entry.ctime_ns,
                 )
             )
         kind = None
@@ -385,7 +396,7 @@ class Sync:
         self._note(FileReport(entry.path, outcome, reason), kind)
 
     def _touch(self, row: FileRow, entry: Entry, seen_ns: int) -> None:
-        self._later(lambda: self.catalog.touch_file(row.id, entry.size, entry.mtime_ns, seen_ns))
+        self._later(lambda: self.catalog.touch_file(row.id, entry.size, entry.mtime_ns, seen_ns, entry.ctime_ns))
 
     def _keep(self, row: FileRow) -> None:
         """Unchanged; what failed or was empty stays so, and is said again."""

@@ -41,7 +41,9 @@ class Catalog(Connection):
         return found[0] if found else None
 
     def _files(self, where: str, parameters: dict[str, Any]) -> list[FileRow]:
-        columns = "f.id, f.path, f.size, f.mtime_ns, f.seen_ns, f.hash, f.content_id, c.key, f.outcome, f.reason"
+        columns = (
+            "f.id, f.path, f.size, f.mtime_ns, f.seen_ns, f.hash, f.content_id, c.key, f.outcome, f.reason, f.ctime_ns"
+        )
         joined = "files f LEFT JOIN contents c ON c.id = f.content_id"
         with self._reading():
             rows = self._db.execute(f"SELECT {columns} FROM {joined} WHERE {where} ORDER BY f.path", parameters)
@@ -58,21 +60,23 @@ class Catalog(Connection):
         content_id: int | None,
         outcome: Outcome,
         reason: str | None,
+        ctime_ns: int = 0,
     ) -> None:
         """The file as it is from `generation` on; the row before it ends there."""
         with self.transaction():
             self.remove_file(generation, path)
             self._db.execute(
-                "INSERT INTO files (path, size, mtime_ns, seen_ns, hash, content_id, outcome, reason, added) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (path, size, mtime_ns, seen_ns, hash, content_id, outcome.value, reason, generation),
+                "INSERT INTO files (path, size, mtime_ns, seen_ns, hash, content_id, outcome, reason, added, "
+                "ctime_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (path, size, mtime_ns, seen_ns, hash, content_id, outcome.value, reason, generation, ctime_ns),
             )
 
-    def touch_file(self, file_id: int, size: int, mtime_ns: int, seen_ns: int) -> None:
+    def touch_file(self, file_id: int, size: int, mtime_ns: int, seen_ns: int, ctime_ns: int = 0) -> None:
         """Same content, other date: no new generation for that."""
         with self.transaction():
             self._db.execute(
-                "UPDATE files SET size = ?, mtime_ns = ?, seen_ns = ? WHERE id = ?", (size, mtime_ns, seen_ns, file_id)
+                "UPDATE files SET size = ?, mtime_ns = ?, seen_ns = ?, ctime_ns = ? WHERE id = ?",
+                (size, mtime_ns, seen_ns, ctime_ns, file_id),
             )
 
     def remove_file(self, generation: int, path: str) -> None:
@@ -529,12 +533,13 @@ def _renamed(values: str) -> str:
 
 
 def _file_row(row: tuple[Any, ...]) -> FileRow:
-    row_id, path, size, mtime_ns, seen_ns, hash_, content_id, content_key, outcome, reason = row
+    row_id, path, size, mtime_ns, seen_ns, hash_, content_id, content_key, outcome, reason, ctime_ns = row
     if not (isinstance(path, str) and isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(seen_ns, int)):
         raise TypeError(f"the row of file {row_id}")
     if content_id is not None and not isinstance(content_key, str):
         raise TypeError(f"the text of file {row_id} is gone")
-    return FileRow(row_id, path, size, mtime_ns, seen_ns, hash_, content_id, content_key, Outcome(outcome), reason)
+    known = row_id, path, size, mtime_ns, seen_ns, hash_, content_id, content_key, Outcome(outcome), reason, ctime_ns
+    return FileRow(*known)
 
 
 def _vector_rows(keys: Sequence[bytes], vectors: NDArray[np.float32]) -> Iterator[tuple[bytes, bytes, int]]:

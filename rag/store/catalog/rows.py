@@ -19,6 +19,7 @@ class FileRow:
     content_key: str | None  # the content's own key: which settings cut it
     outcome: Outcome
     reason: str | None
+    ctime_ns: int  # the inode's change time, 0: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ CREATE TABLE files (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, seen_ns INTEGER NOT NULL,
     hash TEXT, content_id INTEGER REFERENCES contents(id), outcome TEXT NOT NULL, reason TEXT,
-    added INTEGER NOT NULL, removed INTEGER
+    added INTEGER NOT NULL, removed INTEGER, ctime_ns INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX files_path ON files(path);
 CREATE INDEX files_content ON files(content_id);
@@ -88,6 +88,7 @@ UPGRADES = {  # from an older format to the next: things are only ever added, so
     4: (
         "ALTER TABLE contents ADD COLUMN parts INTEGER NOT NULL DEFAULT 0",
         f"UPDATE contents SET parts = {PARTS}",
+        "ALTER TABLE files ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0",
         *(
             f"UPDATE {table} SET sum = checksum({values}) WHERE sum = checksum({_SUMS_UNTIL_4[table]})"
             for table, values in KEYED.items()
