@@ -543,6 +543,63 @@ def test_repeated_head_and_foot_lines_stay_once() -> None:
     assert all(str(n * n) in sums for n in range(5, 9))
 
 
+FULL = "The board decided to close the branch in Lille and to move the archive, which has grown,"
+REST = "to the new building in Arras."
+
+
+@pytest.mark.parametrize(
+    ("pages", "text"),
+    [
+        (  # a head and a foot in a sentence: behind its paragraph, and before it
+            [[("A year: Lille", 0), ("One.", 1), (FULL, 1), ("board.example", 1)], [("A year: Arras", 0), (REST, 1)]],
+            f"A year: Lille\n\nOne.\n\nboard.example\n\n{FULL} {REST}\n\nA year: Arras",
+        ),
+        (  # on a page without another paragraph a foot goes behind it, too
+            [[(FULL, 0), ("board.example", 1)], [(REST, 0), ("Two.", 1)]],
+            f"{FULL} {REST}\n\nboard.example\n\nTwo.",
+        ),
+        (  # between two halves of a word
+            [[("They heard the report of the trea-", 0), ("board.example", 1)], [("surer, Mr Alder.", 0)]],
+            "They heard the report of the treasurer, Mr Alder.\n\nboard.example",
+        ),
+        (  # a full line doesn't read on into a head
+            [[(FULL.rstrip(","), 0)], [("Annual report", 0), ("Lille was closed.", 1)]],
+            f"{FULL.rstrip(',')}\n\nAnnual report\n\nLille was closed.",
+        ),
+        (  # the last line of a paragraph is no head, nor one that ends a sentence
+            [[(FULL, 0)], [("to Arras.", 0), ("they stay", 1)]],
+            f"{FULL} to Arras.\n\nthey stay",
+        ),
+        (  # both pages have it
+            [[("Rules", 0), ("One.", 1), ("board.example", 1)], [("Rules", 0), ("Two.", 1), ("board.example", 1)]],
+            "Rules\n\nOne.\n\nboard.example\n\nTwo.",
+        ),
+        (
+            [[("Total", 0), ("0", 0)], [("Total", 0), ("0", 0)]],
+            "Total\n0\n\nTotal\n0",
+        ),  # what doesn't stand apart stays
+    ],
+)
+def test_heads_and_feet_stand_in_no_sentence(pages: list[list[tuple[str, int]]], text: str) -> None:
+    found, starts = flow([[Line(words, bool(apart)) for words, apart in page] for page in pages])
+    assert found == text
+    assert all(found[start - 1] in "\n " or found[start - 5 : start] == " trea" for start in starts[1:])
+
+
+def test_a_column_reads_on_in_the_next_one(tmp_path: Path) -> None:
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "a.pdf"))
+    left = ["The committee met in the", "town hall and heard about the"]
+    right = ["income of 5,340 euros and the", "roof of the shed, far away."]
+    for x, lines in ((50, left), (300, right)):
+        for number, line in enumerate(lines):
+            canvas.drawString(x, 700 - 14 * number, line)
+    canvas.drawString(50, 60, "board.example")
+    canvas.save()
+    assert load(tmp_path / "a.pdf").text == "\n".join([*left, *right, "", "board.example"])
+
+
 @pytest.mark.parametrize(
     ("head", "size"),
     [("Invoice 2024-{}", 11), ("Invoice No. {}", 11), ("Day {}", 11), ("Second training day {}", 14)],

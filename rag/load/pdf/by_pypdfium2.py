@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pypdfium2 as pdfium
 
 LOOSE = 1.4  # paragraphs of the filings measured begin 1.5 to 2 lines below the one before; rows of tables, 1.1 to 1.35
+FAR = 4  # sizes of the type: whatever is usual on the page
+CELL = 20  # characters that a table's cell seldom has in a line
 LARGER = 1.08
 BOLDER = 100  # of weights: 400 is regular, 700 bold
 
@@ -194,13 +196,21 @@ def _loud(rows: list[_Row]) -> list[bool]:
 def _below(above: _Row, row: _Row) -> bool:
     """Further down, by more than a raised sign and less than a picture's height."""
     size = max(above.last.size, row.first.size, 1)
-    return 0.5 * size < above.last.baseline - row.first.baseline < 4 * size
+    return 0.5 * size < above.last.baseline - row.first.baseline < FAR * size
 
 
 def _loose(above: _Row, row: _Row, usual: float) -> bool:
-    """Also where the next line stands higher up: a new column, or a foot note drawn first."""
-    gap = above.last.baseline - row.first.baseline
-    return gap > LOOSE * usual > 0 or gap < -2 * max(above.last.size, 1)
+    """Also where the next line stands higher up: a new column, or text below a foot note drawn first."""
+    gap, size = above.last.baseline - row.first.baseline, max(above.last.size, 1)
+    if gap < -2 * size:
+        return not _next_column(above, row)
+    return gap > LOOSE * usual > 0 or gap > FAR * size
+
+
+def _next_column(above: _Row, row: _Row) -> bool:
+    """Whether a line further up goes on where one that is no cell of a table left off."""
+    unfinished = above.text[-1] in ",-" or above.text[-1].isalpha()
+    return unfinished and min(len(above.text), len(row.text)) >= CELL and above.last[1:] == row.first[1:]
 
 
 def _heads(above: _Row, row: _Row) -> bool:

@@ -6,7 +6,9 @@ It is changed only where a reader of the page would agree:
 - a line that stands apart on the page, such as the first one below a heading, begins a paragraph;
 - a head or foot line repeated on most pages, the same but for the page's number, stays only where it first
   stands. A heading that counts ("Day 2", "Invoice 1042") is no such line: it is set larger or bolder than the page, its
-  number is part of a longer one, or all but the number is one word that isn't "page".
+  number is part of a longer one, or all but the number is one word that isn't "page";
+- head and foot lines that stay, such as those that change with the chapter, don't stand in a sentence that goes on on
+  the next page: they stand before or behind its paragraph.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from rag.load.decode import clean
@@ -50,6 +53,9 @@ def flow(pages: Sequence[Sequence[Line]]) -> tuple[str, tuple[int, ...]]:
     ('A sentence that fills a whole line of this tokenised page.\\n\\nSecond.', (0, 60))
     """
     kept = _without_furniture(pages)
+    there = [lines for lines in kept if lines]
+    for before, after in pairwise(there):
+        _make_way(before, after)
     words = _vocabulary(kept)
     parts: list[str] = []
     starts: list[int] = []
@@ -61,7 +67,7 @@ def flow(pages: Sequence[Sequence[Line]]) -> tuple[str, tuple[int, ...]]:
         ]  # the third: one wide line shouldn't make all others short
         for number, (line, apart, _) in enumerate(lines):
             # the last line of the page before is measured by that page's own width
-            gap = _gap(previous, line, width, words, apart and number > 0) if previous else ""
+            gap = _gap(previous, line, width, words, apart) if previous else ""
             if gap == "\n" and (number == 0 or apart):
                 gap = "\n\n"
             if gap is None:  # a hyphen to drop
@@ -101,7 +107,8 @@ def _gap(line: str, following: str, width: int, words: Counter[str], apart: bool
         compound = len(left) >= 3 and words[left] and words[right] and not words[left + right]
         return "" if compound else None
     small = following[0].isalpha() and not following[0].isupper()
-    if small and len(line) >= max(30, 0.4 * width) and not _ITEM.match(following):
+    over = apart and line[-1] in ".!?"
+    if small and not over and len(line) >= max(30, 0.4 * width) and not _ITEM.match(following):
         return "" if _UNSPACED.match(line[-1]) and _UNSPACED.match(following) else " "
     full = len(line) >= max(50, 0.8 * width) and not _ITEM.match(following) and not apart
     if full and _COMPOUND.search(line) and following[0].isalnum():  # "non-" "AWS": no hyphen was put in to cut that
@@ -110,6 +117,53 @@ def _gap(line: str, following: str, width: int, words: Counter[str], apart: bool
     if unfinished and full:
         return " "
     return "\n"
+
+
+_ENDS = ".!?:;…\"'”»“)]。！？"
+_DEEP = 2  # lines of a head or foot
+
+
+def _make_way(before: list[Line], after: list[Line]) -> None:
+    """Take what stands between two halves of a sentence, of two pages, out of its way."""
+    heads, feet = _heads(after), _feet(before)
+    head, foot = after[:heads], before[len(before) - feet :]
+    last, first = before[len(before) - feet - 1].text, after[heads].text
+    on = first[0].islower() and (last[-1].isalpha() or last[-1] == ",")
+    if not (on or (last[-1] in _HYPHENS and first[0].isalpha())):
+        if head:  # no line of it reads on from the page before, however full that is
+            after[0] = after[0]._replace(apart=True)
+        return
+    del after[:heads], before[len(before) - feet :]
+    above = max((at for at, line in enumerate(before) if at and line.apart), default=None)
+    below = next((at for at, line in enumerate(after) if at and line.apart), len(after))
+    moved = [line._replace(apart=True) for line in head]
+    if above is None:
+        moved = [line._replace(apart=True) for line in foot] + moved
+    else:
+        before[above:above] = [line._replace(apart=True) for line in foot]
+    after[below:below] = moved
+
+
+def _heads(lines: Sequence[Line]) -> int:
+    """How many of a page's first lines are its head: none ends a sentence, and the line behind them stands apart."""
+    for count in range(1, min(len(lines), _DEEP + 1)):
+        if lines[count - 1].text[-1] in _ENDS:
+            break
+        if lines[count].apart:
+            return count
+    return 0
+
+
+def _feet(lines: Sequence[Line]) -> int:
+    """How many of its last ones are its foot: none ends a sentence, and they are shorter than the line above them, from
+    which they stand apart: one in the middle of a sentence is full."""
+    for count in range(1, min(len(lines), _DEEP + 1)):
+        if lines[-count].text[-1] in _ENDS:
+            break
+        if lines[-count].apart:
+            above, longest = lines[-count - 1].text, max(len(line.text) for line in lines[-count:])
+            return count if longest < 0.8 * len(above) or above[-1] in _HYPHENS else 0
+    return 0
 
 
 def _vocabulary(pages: Sequence[Sequence[Line]]) -> Counter[str]:
@@ -124,7 +178,8 @@ def _vocabulary(pages: Sequence[Sequence[Line]]) -> Counter[str]:
 
 
 def _without_furniture(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Without the head and foot lines that three and most pages share, but for where they first stand.
+    """Without the head and foot lines that three and most pages share, or both of two where they stand apart, but for
+    where they first stand.
 
     "Share": the same line, or the same but for a number that counts with the pages; a bare page number goes
     everywhere. A page's only line stays.
@@ -139,7 +194,8 @@ def _without_furniture(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
             if len(lines) - sum(first[number]) > (1 if edge in (0, -1) else 2)
         ]
         seen = Counter(key for number, lines, at in held for key in _alike(lines[at], number))
-        shared = {key for key, count in seen.items() if count >= max(3, 0.5 * len(kept))}
+        least = 2 if len(kept) == 2 and all(_stands_apart(lines, edge) for lines in kept) else max(3, 0.5 * len(kept))
+        shared = {key for key, count in seen.items() if count >= least}
         shown: set[tuple[str, int | None]] = set()
         for number, lines, at in held:
             if keys := shared.intersection(_alike(lines[at], number)):
@@ -149,6 +205,12 @@ def _without_furniture(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
                     first[number][end] += 1
                 shown |= keys
     return kept
+
+
+def _stands_apart(lines: Sequence[Line], edge: int) -> bool:
+    """Whether the line at the edge stands apart from the rest of the page."""
+    inner = lines[edge + 1 : edge + 2] if edge >= 0 else lines[edge:]
+    return bool(inner) and inner[0].apart
 
 
 _COUNT = re.compile(r"(?<![\w.,/#-])(?<!(?i:no\.|nr\.) )\d{1,4}(?![\w-])")
