@@ -586,6 +586,27 @@ def test_heads_and_feet_stand_in_no_sentence(pages: list[list[tuple[str, int]]],
     assert all(found[start - 1] in "\n " or found[start - 5 : start] == " trea" for start in starts[1:])
 
 
+def test_raised_figures_are_no_digits_of_a_number(tmp_path: Path) -> None:
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "a.pdf"))
+    text = canvas.beginText(50, 700)
+
+    def say(words: str, rise: float = 0) -> None:
+        text.setFont("Helvetica", 8 if rise else 12)
+        text.setRise(rise)
+        text.textOut(words)
+
+    said = "480 per year^3^ for 10^6^ m^2^ (10^-12^) of H2O in 2025 or 103 of A4 in 10-12 days.^12^"
+    for number, words in enumerate(said.split("^")):
+        say(words, 4 * (number % 2))
+    canvas.drawText(text)
+    canvas.save()
+    assert load(tmp_path / "a.pdf").text == (
+        "480 per year³ for 10⁶ m² (10⁻¹²) of H2O in 2025 or 103 of A4 in 10-12 days.¹²"
+    )
+
+
 def test_a_column_reads_on_in_the_next_one(tmp_path: Path) -> None:
     from reportlab.pdfgen.canvas import Canvas
 

@@ -205,7 +205,8 @@ def _headings(document: Opened, text: str, starts: tuple[int, ...]) -> Iterator[
 
 
 _NO_TITLE = re.compile(
-    r"untitled.*|document\d*|microsoft \w+ - .*|.*\.(?:pdf|docx?|tex|dvi|indd|pptx?|xlsx?|html?)",
+    r"untitled.*|\(?(?:anonymous|unspecified)\)?|document\d*|microsoft \w+ - .*"
+    r"|.*\.(?:pdf|docx?|tex|dvi|indd|pptx?|xlsx?|html?)",
     re.IGNORECASE,
 )
 

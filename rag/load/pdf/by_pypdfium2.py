@@ -7,7 +7,7 @@ the page, or when it follows a heading: a line in larger or bolder type that doe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from statistics import median
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rag.load import needs_password
 from rag.load.decode import clean
 from rag.load.pdf.flow import Line, tidy
+from rag.load.raised import raised
 
 if TYPE_CHECKING:
     import pypdfium2 as pdfium
 
 LOOSE = 1.4  # paragraphs of the filings measured begin 1.5 to 2 lines below the one before; rows of tables, 1.1 to 1.35
 FAR = 4  # sizes of the type: whatever is usual on the page
+RAISED = 0.85  # of the size of what is beside it
 CELL = 20  # characters that a table's cell seldom has in a line
 LARGER = 1.08
 BOLDER = 100  # of weights: 400 is regular, 700 bold
@@ -135,7 +137,7 @@ def _is_level(page: Any) -> bool:
 
 
 def _lines(page: Any, level: bool) -> list[Line]:
-    rows = list(_rows(page))
+    rows = list(_whole(_rows(page)))
     if not (rows and level):  # baselines tell nothing of it
         return [Line(row.text) for row in rows]
     usual, loud = _leading(rows), _loud(rows)
@@ -167,10 +169,58 @@ def _rows(page: Any) -> Iterator[_Row]:
             weight = 700 if b"bold" in name.value.lower() else 400
         return _Type(y.value, pdfium_c.FPDFText_GetFontSize(page, index), weight)
 
+    def is_raised(unit: int, other: int) -> bool:
+        """Above the line that another character stands on, and smaller than it."""
+        (high, small), (low, size) = (type_at(at)[:2] for at in (unit, other))
+        return small < RAISED * size and high > low + 0.1 * size
+
     for found in _LINE.finditer(units):
         cut = units[found.end() : found.end() + 1] == _HYPHEN
-        if text := tidy(clean(found[0]).replace("\n", " ") + ("-" if cut else "")):
+        line = _with_raised(found[0], found.start(), is_raised)
+        if text := tidy(clean(line).replace("\n", " ") + ("-" if cut else "")):
             yield _Row(text, type_at(found.start()), type_at(found.end() - 1))
+
+
+def _whole(rows: Iterable[_Row]) -> Iterator[_Row]:
+    """PDFium ends a line behind a raised sign: what follows stands on the same baseline."""
+    held: _Row | None = None
+    for row in rows:
+        if held is not None:
+            raised_end = held.last.size < RAISED * held.first.size and held.last.baseline > held.first.baseline
+            if raised_end and abs(row.first.baseline - held.first.baseline) < 0.1 * held.first.size:
+                gap = "" if row.text[0] in ".,;:!?)]" else " "
+                row = _Row(f"{held.text}{gap}{row.text}", held.first, row.last)
+            else:
+                yield held
+        held = row
+    if held is not None:
+        yield held
+
+
+_MAYBE_RAISED = re.compile(
+    r"(?<=[^\W\d_])[-+−]?\d{1,4}(?![\d.,]*\d)|(?<=[)\]%.;!?'\"”»’])\d{1,2}(?![\d.,]*\d)"
+    r"|(?<=\d)[-+−]\d{1,3}(?![\d.,]*\d)|(?<![\w.,])\d{2,6}(?![.,]?\d)"
+)
+
+
+def _with_raised(line: str, offset: int, is_raised: Callable[[int, int], bool]) -> str:
+    """`10³`, which would read as 103: of numbers behind a word or another number. `offset`: of the line in the units
+    that `is_raised` compares two of."""
+    parts, at = [], 0
+    for found in _MAYBE_RAISED.finditer(line):
+        start, end = found.span()
+        behind = start > 0 and not line[start - 1].isspace()
+        base = start - 1 if behind else start
+        if not is_raised(offset + end - 1, offset + base):
+            continue
+        first = start if behind else next(i for i in range(start + 1, end) if is_raised(offset + i, offset + base))
+        while (
+            behind and first < end - 1 and not is_raised(offset + first, offset + base)
+        ):  # a sign or figure on the line
+            first += 1
+        parts += [line[at:first], raised(line[first:end])]
+        at = end
+    return "".join([*parts, line[at:]]) if parts else line
 
 
 def _leading(rows: list[_Row]) -> float:
