@@ -607,6 +607,28 @@ def test_raised_figures_are_no_digits_of_a_number(tmp_path: Path) -> None:
     )
 
 
+def test_what_was_filled_in_stands_beside_its_label(tmp_path: Path) -> None:
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "a.pdf"))
+    canvas.drawString(50, 700, "Applicant:")
+    canvas.drawString(50, 670, "Visa:")
+    canvas.drawString(270, 670, "from:")
+    canvas.drawString(80, 640, "I am married.")
+    canvas.drawString(80, 610, "I smoke.")
+    form = canvas.acroForm
+    form.textfield(name="n", value="Ännchen Vance", x=150, y=694, width=200, height=20)
+    form.choice(name="v", value="Student", options=["Student", "Tourist"], x=150, y=664, width=100, height=20)
+    form.textfield(name="f", value="5 May", x=310, y=664, width=100, height=20)
+    form.checkbox(name="m", checked=True, x=50, y=636, size=16)
+    form.checkbox(name="s", checked=False, x=50, y=606, size=16)
+    form.textfield(name="unseen", value="secret", x=150, y=574, width=200, height=20, annotationFlags="hidden")
+    canvas.freeTextAnnotation("Paid on 5 May.", "/Helv 9 Tf 0 g", Rect=(300, 400, 400, 420))
+    canvas.save()
+    text = "Applicant: Ännchen Vance\nVisa: Student from: 5 May\n☒ I am married.\n☐ I smoke.\n\nPaid on 5 May."
+    assert load(tmp_path / "a.pdf").text == text
+
+
 def test_a_column_reads_on_in_the_next_one(tmp_path: Path) -> None:
     from reportlab.pdfgen.canvas import Canvas
 

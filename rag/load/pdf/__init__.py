@@ -1,7 +1,9 @@
 """PDF: text page by page, by one of two engines, with lines joined so that sentences read on.
 
     engine.py   by_pypdfium2.py   by_pypdf.py     a file -> lines of pages, title, outline
+    rows.py                                       a page of PDFium's -> its lines and how they are set
     flow.py                                       lines of pages -> the running text
+    forms.py                                      what was filled in or written over a page
     hidden.py                                     what a page has and doesn't show
     ocr.py                                        a page without text -> lines, where load.ocr says so
 
