@@ -369,7 +369,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with open_rag(docs, index, load__workers=1) as rag:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
-        getattr(rag, sys.argv[4])()
+        rag.import_index(index.parent / "x", force=True) if sys.argv[4] == "import" else getattr(rag, sys.argv[4])()
         print("done")
     except RagError as error:
         print("refused", error.__class__.__name__, error.hint)
@@ -406,6 +406,29 @@ def test_a_full_disk_is_told_and_loses_nothing(rag: Rag, docs: Path, index: Path
         other.sync()
         assert is_healthy(other)
         assert {**index_state(index), **before} == index_state(index)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_FSIZE")
+@pytest.mark.parametrize("do", ["compact", "repair", "import"])
+def test_a_disk_that_fills_while_mending_loses_nothing(rag: Rag, docs: Path, index: Path, do: str) -> None:
+    """Making anew and importing write more than they leave. An import goes over another index."""
+    write(docs, **{f"f{i}_txt": "".join(f"Number {i} has {i * j} apples.\n" for j in range(40)) for i in range(12)})
+    rag.sync()
+    rag.export(index.parent / "x")
+    if do == "import":
+        (docs / "f1.txt").unlink()
+        rag.sync()
+    rag.close()
+    before = index_state(index)
+    limits = [2**10, 2**14, 2**16, 100_000, 150_000, 200_000] if SOAK else [2**14, 100_000]
+    told = [limited(docs, index, limit, do) for limit in limits]
+    assert all(t.startswith("refused") and "free space" in t for t in told[:2]), told
+    if all(t != "done" for t in told):
+        assert index_state(index) == before
+    with open_rag(docs, index) as other:
+        other.sync()
+        other.repair()
+        assert is_healthy(other)
 
 
 def test_no_room_in_the_middle_of_publishing_leaves_what_was(

@@ -51,7 +51,7 @@ if TYPE_CHECKING:  # the loaders only read its numbers; pydantic stays out of th
 
 MOST_BYTES = 256 * 2**20  # of one file, whatever documents.max_file_mb says; also while it grows under the reader
 MOST_TITLE = 300  # characters of a title or heading; its text keeps all
-LOADER_VERSION = 6  # raise it when a loader gives another text for the same bytes: files are then read again
+LOADER_VERSION = 7  # raise it when a loader gives another text for the same bytes: files are then read again
 
 Kind = Literal[
     "text",

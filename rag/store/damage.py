@@ -41,14 +41,18 @@ def clear_errors(file: Path, decoding: bool = True) -> Iterator[None]:
         hint = "ask again, and close it when all is answered"
         raise StoreError(f"{file} was closed while it was used", hint) from error
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        if code in _OTHER:
+        if is_of_the_disk(error):
             raise StoreError(f"{file}: {error}", ROOM) from error
         raise damaged(file, error) from error
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
         if not decoding:
             raise
         raise damaged(file, error) from error
+
+
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether the disk, a lock or a permission is to blame for what SQLite raised, not the file."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _OTHER
 
 
 def damaged(file: Path, why: object) -> IndexDamaged:

@@ -27,7 +27,7 @@ from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError, brief
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog, reading_mode
 from rag.store.copies import is_good
-from rag.store.damage import REPAIR, copies, newest_copy, ways_out
+from rag.store.damage import REPAIR, ROOM, copies, is_of_the_disk, newest_copy, ways_out
 from rag.store.files import copy_to_change
 from rag.store.index import PART, SPACES, chroma_folder, differences, generation_folder, served_name
 from rag.store.lexical import Lexical
@@ -49,8 +49,8 @@ KNOWN = frozenset({"catalog.sqlite3", "catalog.sqlite3-wal", "catalog.sqlite3-sh
 
 
 def examine(folder: Path, store: Store, fingerprint: dict[str, Any]) -> Health:
-    """Every check there is, reading only. Raises IndexMissing, and IndexDamaged or IndexMismatch when the catalog can't
-    be opened at all."""
+    """Every check there is, reading only. Raises IndexMissing, StoreError when the disk doesn't let it look, and
+    IndexDamaged or IndexMismatch when the catalog can't be opened at all."""
     file = folder / "catalog.sqlite3"
     if not file.exists() and not copies(folder):
         raise IndexMissing(f"there is no index at {folder}", "run `rag sync` first")
@@ -95,12 +95,14 @@ def _guarded(name: str, look: Callable[[], Iterator[Check]], hint: str = REBUILD
 
 
 def integrity(file: Path) -> Check:
-    """SQLite's own check of every page."""
+    """SQLite's own check of every page. Raises StoreError where the disk or its permissions don't let it look."""
     try:
         uri = f"{file.resolve().as_uri()}?{reading_mode(file)}"
         with closing(sqlite3.connect(uri, uri=True, timeout=10)) as database:
             said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
     except (sqlite3.DatabaseError, ValueError) as error:  # ValueError: its words aren't UTF-8, where a name was hit
+        if file.is_file() and is_of_the_disk(error):
+            raise StoreError(f"{file}: {error}", ROOM) from error
         said = [brief(error)]
     whole = said == ["ok"]
     return Check("catalog", whole, "every page is whole" if whole else "; ".join(said), ways_out(file))
