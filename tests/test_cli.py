@@ -433,6 +433,22 @@ def test_what_comes_from_documents_cant_steer_a_terminal(invoke, shell: Shell, t
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e]", told.stdout + told.stderr)
 
 
+def test_a_file_name_forges_no_line(invoke, tmp_path: Path) -> None:
+    docs = write(tmp_path / "evil")
+    (docs / "a\nerror: gone.txt").write_text("The heron is red and waits.")
+    (docs / "b\nerror: gone.pdf").write_bytes(b"no pdf")
+    for command in (
+        ["ask", "What does copper cost?"],
+        ["ask", "What does the heron do?"],
+        ["list"],
+        ["status"],
+        ["sync"],
+    ):
+        told = invoke(*command, "--docs", docs)
+        assert "gone" in told.stdout + told.stderr
+        assert not re.search("^error: gone", told.stdout + told.stderr, re.MULTILINE)
+
+
 def test_an_encoding_that_lacks_a_letter_stops_nothing(shell: Shell, tmp_path: Path) -> None:
     docs = write(tmp_path / "é語", metals_txt="Kupfer – 5 €.")
     told = Shell(shell.home, {"PYTHONIOENCODING": "latin-1"})("search", "Kupfer", "--docs", docs)

@@ -47,8 +47,9 @@ def say(text: str, quiet: bool = False) -> None:
 
 
 def note(text: str, quiet: bool = False) -> None:
+    """In one line: a file's name may hold line ends."""
     if not quiet:
-        click.echo(f"{styled('note:', 'yellow', stream=sys.stderr)} {tame(text)}", err=True)
+        click.echo(f"{styled('note:', 'yellow', stream=sys.stderr)} {one_line(text)}", err=True)
 
 
 def show_error(error: RagError) -> None:
@@ -81,9 +82,9 @@ def show_answer(answer: Answer, quiet: bool, folder: Path) -> None:
         return
     click.echo(err=True)
     if answer.abstained:
-        say(f"why: {answer.reason}")
+        say(f"why: {one_line(answer.reason or '')}")
         if answer.passages:
-            say(f"nearest: {'; '.join(p.label for p in answer.passages[:3])}")
+            say(f"nearest: {'; '.join(one_line(p.label) for p in answer.passages[:3])}")
     elif answer.reason:
         note(answer.reason)
     tokens = f" · {answer.tokens['prompt']} + {answer.tokens['completion']} tokens" if answer.tokens else ""
