@@ -17,12 +17,12 @@ from rag.load.container import open_container
 from rag.load.decode import clean
 from rag.load.docx_numbers import Numbers, level_of, related, toggle, value
 from rag.load.docx_numbers import W as _W
+from rag.load.equation import PARTS, M, in_line
 from rag.types import Source
 
 if TYPE_CHECKING:
     from rag.config import Load
 
-_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _TRANSPARENT = {f"{_W}{name}" for name in ("sdt", "sdtContent", "customXml", "ins", "moveTo", "smartTag")}
 _UNREAD = ("pPr", "rPr", "del", "moveFrom", "sdtPr", "instrText", "delText", "softHyphen", "rt")  # rt: how it is said
 _SKIPPED = {f"{_W}{name}" for name in _UNREAD}
@@ -273,14 +273,14 @@ def _text(node: Any) -> str:
 
     def walk(element: Any) -> None:
         for child in element:
-            if child.tag in (f"{_W}t", f"{_M}t"):
+            if child.tag in (f"{_W}t", f"{M}t"):
                 parts.append(child.text or "")
             elif child.tag in _SIGNS:
                 parts.append(_SIGNS[child.tag])
             elif child.tag == f"{_W}sym":
                 parts.append(_symbol(child))
-            elif child.tag in _FORMULAS:
-                parts.append(_formula(child))
+            elif child.tag in PARTS:
+                parts.append(in_line(child, _text))
             elif child.tag not in _SKIPPED:
                 walk(child)
 
@@ -295,43 +295,6 @@ def _symbol(sym: Any) -> str:
     if font := _FONTS.get(sym.get(f"{_W}font", "").lower()):
         return font.get(code & 0xFF, "")
     return chr(code) if code >= 0x20 and not 0xD800 <= code < 0xF900 else ""
-
-
-# Parts of an equation that stand above, below or round each other: what is written between and round them.
-_FORMULAS = {
-    f"{_M}f": ("num", "/", "den"),
-    f"{_M}sSup": ("e", "^", "sup"),
-    f"{_M}sSub": ("e", "_", "sub"),
-    f"{_M}sSubSup": ("e", "_", "sub", "^", "sup"),
-    f"{_M}nary": ("_", "sub", "^", "sup", " ", "e"),
-    f"{_M}rad": ("deg", "√", "e"),
-    f"{_M}func": ("fName", " ", "e"),
-    f"{_M}d": (),
-}
-
-
-def _formula(element: Any) -> str:
-    """One part of an equation in a line: a power must not read as a longer number, nor a fraction."""
-
-    def said(name: str, default: str) -> str:
-        found = element.find(f"{element.tag}Pr/{_M}{name}")
-        return default if found is None else str(found.get(f"{_M}val", ""))
-
-    if element.tag == f"{_M}d":
-        inside = said("sepChr", "|").join(_text(e).strip() for e in element.iterchildren(f"{_M}e"))
-        return f"{said('begChr', '(')}{inside}{said('endChr', ')')}"
-    line, sign = said("chr", "∫") if element.tag == f"{_M}nary" else "", ""
-    loose = element.tag in (f"{_M}nary", f"{_M}func", f"{_M}sSub", f"{_M}sSubSup")
-    for part in _FORMULAS[element.tag]:
-        if not part.isalpha():
-            sign += part
-            continue
-        found = element.find(f"{_M}{part}")
-        if text := "" if found is None else _text(found).strip():
-            single = re.fullmatch(r"[\w.,]+|\([^()]*\)", text) or (loose and sign in ("", " "))
-            line += sign + (text if single else f"({text})")
-        sign = ""
-    return line
 
 
 def _notes(document: Any) -> Iterator[tuple[tuple[str, str], str]]:
