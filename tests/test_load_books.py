@@ -447,10 +447,49 @@ RTF += rb"""{\field{\*\fldinst{HYPERLINK "http://x"}}{\fldrslt link text}}\par
 def test_rich_text_reads_as_it_is_shown() -> None:
     source = load(RTF, "a.rtf", "rtf")
     assert source.text == (
-        "# Pumps & valves\n\nCafé costs 3 €, привет done. link text\n\nA note.\n\n## Sub\n\n"
+        "head line\n\n# Pumps & valves\n\nCafé costs 3 €, привет done. link text\n\nA note.\n\n## Sub\n\n"
         "- one\n  - deeper\n- two\n\n| Name | Si\\|ze |\n| --- | --- |\n| x | y z |\n\nAfter 😀 {end}.more"
     )
     assert source.title == "The pump"
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (r"10{\super 3} kg, H{\sub 2}O, 2{\super nd}, 10{\up8 -\'36}, m{\up0 2}", "10³ kg, H2O, 2nd, 10⁻⁶, m2"),
+        (r"a\super 2\nosupersub 3\super 4\plain 5", "a²3⁴5"),
+        (r"{\super 1{\footnote \'32 x\line y\par z}} done", "¹ done\n\n2 x y z"),
+        (r"costs {\strike 9}{\strike 00 }{\striked1 now} {\strike0 950}", "costs ~~900 now~~ 950"),
+        (r"\pard\intbl 10{\super 3}\cell{\strike 4}\cell\row\pard x", "| 10³ | ~~4~~ |\n| --- | --- |\n\nx"),
+    ],
+)
+def test_rich_text_shows_what_is_raised_and_struck_out(body: str, text: str) -> None:
+    assert load(rf"{{\rtf1 {body}\par}}".encode(), "a.rtf", "rtf").text == text
+
+
+@pytest.mark.parametrize("star", ["", r"\*"])
+def test_a_box_of_rich_text_stands_below_its_paragraph(star: str) -> None:
+    looks = r"{\sp{\sn shapeType}{\sv 202}}{\sp{\sn wzName}{\sv Shape1}}"
+    words = rf"{{{star}\shptxt \pard\s0 Policy {{\b KX}}-4471\par Excess: 250 euros\par}}"
+    box = rf"{{\shp{{\*\shpinst\shpleft5102{looks}{words}}}{{\shprslt{{\*\do {{\dptxbxtext Policy\par}}}}}}}}"
+    rtf = rf"{{\rtf1{{\stylesheet{{\s1 heading 1;}}}}\pard\s1 Let{box}ter\par\pard Done.\par}}"
+    assert load(rtf.encode(), "a.rtf", "rtf").text == "# Letter\n\nPolicy KX-4471\n\nExcess: 250 euros\n\nDone."
+
+
+def test_head_and_foot_lines_of_rich_text_stand_once() -> None:
+    def field(code: str, result: str) -> str:
+        return rf"{{\field{{\*\fldinst {{{code}}}}}{{\fldrslt {{{result}}}}}}}"
+
+    paged = rf"Page {field(' PAGE  ', '7')} of {field('NUMPAGES', '9')}"
+    head = rf"\pard Invoice {{\b 4711}}\tab {field('DATE', '3 May')}\tab {paged}\par THE  pump\par"
+    sections = (
+        rf"{{\header {head}}}{{\headerf {head} Acme\par}}{{\footer \pard {paged}\par}}"
+        r"{\footerr\trowd VAT\cell GB 1\cell\row\pard - \chpgn  -\par}"
+    )
+    rtf = rf"{{\rtf1{{\info{{\title The pump}}}}{sections}\pard It lifts.\par\sect{sections}It holds.\par}}"
+    assert load(rtf.encode(), "a.rtf", "rtf").text == (
+        "Invoice 4711\t3 May\n\nAcme\n\nIt lifts.\n\nIt holds.\n\nVAT\tGB 1"
+    )
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=40))

@@ -7,6 +7,7 @@
     blocks.py     headings, paragraphs, tables, code -> Markdown text and its map of headings
     raised.py     what stands above the line, 10³, and what is struck out
     equation.py   equations in a line
+    edges.py      head and foot lines of pages
     numerals.py   numbers as they stand in front of sections and items: iv, (b)
     container.py  zip containers and XML, with caps: docx, pptx, xlsx
     text.py       .txt and its like, source code

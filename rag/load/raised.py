@@ -8,6 +8,7 @@ from operator import itemgetter
 
 _RAISED = str.maketrans("0123456789+-−–=()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻⁼⁽⁾ⁿⁱ")
 _BETWEEN = " \t\n\xa0,"  # of a mark such as `1, 2`: they have no raised form and need none
+LEAST_RAISED = 5  # half points above the line; what converts PDFs writes less for a line that isn't quite straight
 
 
 def raised(text: str) -> str:
@@ -26,10 +27,9 @@ def joined(pieces: Iterable[tuple[str, bool]]) -> str:
     >>> joined([("The rent is ", False), ("9", True), ("00 ", True), ("950.", False)])
     'The rent is ~~900~~ 950.'
     """
-    line = ""
+    line: list[str] = []
     for struck, run in groupby(pieces, itemgetter(1)):
         text = "".join(piece for piece, _ in run)
-        if struck and (inner := text.strip()):
-            text = text.replace(inner, f"~~{inner}~~", 1)
-        line += text
-    return line
+        inner = text.strip() if struck else ""
+        line.append(text.replace(inner, f"~~{inner}~~", 1) if inner else text)
+    return "".join(line)
