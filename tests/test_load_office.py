@@ -509,6 +509,12 @@ def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -
 TYPES = b'<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
 
 
+STRICT = (
+    b'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="a" '
+    b'Type="http://purl.oclc.org/ooxml/officeDocument/relationships/officeDocument" Target="x"/></Relationships>'
+)
+
+
 @pytest.mark.parametrize("suffix", ["docx", "pptx", "xlsx"])
 def test_bombs_are_refused_unopened(tmp_path: Path, suffix: str) -> None:
     bomb = zipped({"[Content_Types].xml": TYPES, "word/document.xml": b"0" * (80 << 20)})
@@ -570,6 +576,10 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 504
         ("a.pptx", zipped({"xl/workbook.xml": b"x"}), "is an Excel workbook, not a PowerPoint", "right suffix"),
         ("a.xlsx", zipped({"xl/workbook.bin": b"x"}), "is a binary Excel workbook", "right suffix"),
         ("a.xlsx", zipped({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet"}), "is an OpenDocument s", ""),
+        *(
+            (f"a.{kind}", zipped({main: b"", "_rels/.rels": STRICT}), "in the strict form of Open XML", "not as Strict")
+            for kind, main in (("docx", "word/document.xml"), ("pptx", "ppt/presentation.xml"))
+        ),
         ("a.xlsx", zipped({"[Content_Types].xml": TYPES}), "can't be read as xlsx", "save it anew"),
         ("a.pptx", zipped({"[Content_Types].xml": b"<"}), "can't be read as pptx", "save it anew"),
         ("a.pptx", b"PK\x03\x04 cut short", "can't be read as a PowerPoint", "save it anew"),
