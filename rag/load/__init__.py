@@ -81,7 +81,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a 
         **dict.fromkeys((".md", ".markdown", ".mdx"), "md"),
         **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
         ".pdf": "pdf",
-        ".docx": "docx",
+        **dict.fromkeys((".docx", ".docm"), "docx"),
         **dict.fromkeys((".pptx", ".pptm"), "pptx"),
         **dict.fromkeys((".xlsx", ".xlsm"), "xlsx"),
         **dict.fromkeys((".csv", ".tsv"), "csv"),
