@@ -423,6 +423,71 @@ def test_an_opendocument_text_has_the_numbers_that_are_shown() -> None:
     )
 
 
+def test_an_opendocument_text_shows_what_is_raised_and_struck_out() -> None:
+    def style(name: str, said: str, parent: str = "") -> str:
+        properties = f"<style:text-properties {said}/>"
+        return f"<style:style style:name='{name}' style:parent-style-name='{parent}'>{properties}</style:style>"
+
+    def span(style: str, text: str) -> str:
+        return f"<text:span text:style-name='{style}'>{text}</text:span>"
+
+    styles = odt_styles(
+        style("up", "style:text-position='super 58%'") + style("derived", "", "up")
+        + style("higher", "style:text-position='33% 58%'") + style("lower", "style:text-position='-33% 58%'")
+        + style("back", "style:text-position='0% 100%'", "up") + style("out", "style:text-line-through-style='solid'")
+        + style("live", "style:text-line-through-style='none'")
+    )  # fmt: skip
+    body = (
+        f"10{span('up', '3')} m{span('derived', '2')} s{span('higher', '-1')} H{span('lower', '2')}O x"
+        f"{span('back', '2')} {span('out', '9' + span('bold', '0') + span('live', '5'))}{span('out', ' 7')}"
+    )
+    source = load(odt(f"<text:p>{body}</text:p>", **{"styles.xml": styles}), "a.odt", "odt")
+    assert source.text == "10³ m² s⁻¹ H2O x2 ~~90~~5 ~~7~~"
+
+
+def test_shapes_of_an_opendocument_stand_below_their_paragraph() -> None:
+    words = "<text:p>Received</text:p><text:p>5 May</text:p>"
+    shape = f"<drawing:custom-shape>{words}<drawing:geometry/></drawing:custom-shape>"
+    group = f"<drawing:g><drawing:rect><text:p>Box</text:p></drawing:rect>{shape}</drawing:g>"
+    assert load(odt(f"<text:p>Pay.{group}Costs.</text:p>{shape}"), "a.odt", "odt").text == (
+        "Pay.Costs.\n\nBox\n\nReceived\n\n5 May\n\nReceived\n\n5 May"
+    )
+
+
+def test_merged_cells_of_an_opendocument_are_repeated() -> None:
+    def cell(text: str, rows: int = 1, columns: int = 1) -> str:
+        spans = f"table:number-rows-spanned='{rows}' table:number-columns-spanned='{columns}'"
+        return f"<table:table-cell {spans}><text:p>{text}</text:p></table:table-cell>"
+
+    def table(*rows: str) -> str:
+        inside = "".join(f"<table:table-row>{row}</table:table-row>" for row in rows)
+        return load(odt(f"<table:table>{inside}</table:table>"), "a.odt", "odt").text
+
+    covered = "<table:covered-table-cell/>"
+    two = "<table:covered-table-cell table:number-columns-repeated='2'/>"
+    rows = (cell("A", 2) + cell("B", 2, 2) + covered, covered + two, covered + cell("x") + cell("y"))
+    assert table(*rows) == "| A | B | B |\n| --- | --- | --- |\n| A | B | B |\n|  | x | y |"
+    long = table(cell("long " * 10_000, 9999, 9999), *(["<table:covered-table-cell/>" * 64] * 9))
+    assert 1 < long.count("long") <= 210_000
+
+
+def test_head_and_foot_lines_of_an_opendocument_stand_once() -> None:
+    number = "<text:tab/>Page <text:page-number>1</text:page-number> of <text:page-count>9</text:page-count>"
+    box = "<drawing:frame><drawing:text-box><text:p>Acme</text:p></drawing:text-box></drawing:frame>"
+    cells = "".join(f"<table:table-cell><text:p>{words}</text:p></table:table-cell>" for words in ("VAT", "GB 1"))
+    page = (
+        f"<style:header><text:p>Case 7{number}</text:p><text:p>THE plan</text:p></style:header>"
+        f"<style:header-first><text:p>Case 7</text:p><text:p>{box}</text:p></style:header-first>"
+        "<style:header-left style:display='false'><text:p>Never shown</text:p></style:header-left>"
+        f"<style:footer><text:p>{number}</text:p><table:table><table:table-row>{cells}</table:table-row></table:table>"
+        "</style:footer>"
+    )
+    styles = odt_styles("".join(f"<style:master-page>{page}</style:master-page>" for _ in range(2)))
+    source = load(odt("<text:h>Costs</text:h><text:p>Ten.</text:p>", **{"styles.xml": styles}), "a.odt", "odt")
+    assert source.text == "Case 7\n\nAcme\n\n# Costs\n\nTen.\n\nVAT\tGB 1"
+    assert [heading.title for heading in source.headings] == ["Costs"]
+
+
 def test_an_encrypted_opendocument_text_is_refused() -> None:
     manifest = {"META-INF/manifest.xml": '<m><encryption-data checksum="x"/></m>'}
     with pytest.raises(DocumentError, match="needs a password"):
