@@ -532,6 +532,22 @@ def test_rich_text_shows_what_is_raised_and_struck_out(body: str, text: str) -> 
     assert load(rf"{{\rtf1 {body}\par}}".encode(), "a.rtf", "rtf").text == text
 
 
+def test_merged_cells_of_rich_text_are_repeated() -> None:
+    def row(*cells: str) -> str:
+        """`|` at the end of a cell's words: it goes on from the row above."""
+        merged = (rf"\clvm{'rg' if c.endswith('|') else 'gf'}\cellx{at + 1}00" for at, c in enumerate(cells))
+        return rf"\trowd{''.join(merged)}" + "".join(rf"\pard\intbl {c.rstrip('|')}\cell" for c in cells) + r"\row "
+
+    wide = row("x", "y").replace(r"\cellx200", r"\cellx300")
+    rows = row("A", "B", "C") + row("|", "|", "c") + row("|", "b|", "|") + wide + row("1", "2", "|") + r"\pard t\par"
+    assert load(rf"{{\rtf1 {rows}{row('|', 'z')}}}".encode(), "a.rtf", "rtf").text == (
+        "| A | B | C |\n| --- | --- | --- |\n| A | B | c |\n| A | b | c |\n| x | y |  |\n| 1 | 2 | y |\n\nt\n\n"
+        "|  | z |\n| --- | --- |"
+    )
+    long = rf"{{\rtf1 {row('long ' * 10_000)}{row('|') * 100}}}"
+    assert 1 < load(long.encode(), "a.rtf", "rtf").text.count("long") <= 210_000
+
+
 @pytest.mark.parametrize("star", ["", r"\*"])
 def test_a_box_of_rich_text_stands_below_its_paragraph(star: str) -> None:
     looks = r"{\sp{\sn shapeType}{\sv 202}}{\sp{\sn wzName}{\sv Shape1}}"

@@ -55,6 +55,7 @@ _BULLETS = str.maketrans({"\uf0b7": "•", "\uf0a7": "▪", "\uf0d8": "•"})
 _MARK = 40  # characters of a mark
 _TYPED = re.compile(r"(?:[•◦▪–-]|(\(?\w{1,4}[.)]))\t")  # a list's sign that is a part of the text, as pandoc writes it
 _STEP = 360  # by which each level of such a list is indented
+_SAME_CHARS = 1_000_000  # of merged cells: characters repeated, in all
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 
 
@@ -117,6 +118,10 @@ class _Reader:
         self._pass = 0  # stand-ins that are left to pass over
         self._cells: list[str] = []
         self._rows: list[list[str]] = []
+        self._columns: list[tuple[int, bool]] = []  # where each ends, and whether its cell goes on from the row above
+        self._goes_on = False  # the cell that is being defined
+        self._above: dict[int, str] = {}  # the words of the row above, by where the cells end
+        self._left = _SAME_CHARS
         self._in_list = False
 
     def read(self, text: str) -> None:
@@ -302,10 +307,27 @@ class _Reader:
             case "cell":
                 self._cells.append(joined(self._words))
                 self._words = []
+            case "trowd":
+                self._columns = []
+            case "clvmrg":
+                self._goes_on = True
+            case "cellx":
+                self._columns.append((number or 0, self._goes_on))
+                self._goes_on = False
             case "row":
                 if self._cells:
-                    self._rows.append(self._cells)
+                    self._rows.append(self._whole(self._cells))
                 self._cells = []
+
+    def _whole(self, cells: list[str]) -> list[str]:
+        """A row with the words of merged cells, unless a file makes too much of that."""
+        for at, (end, goes_on) in enumerate(self._columns[: len(cells)]):
+            words = self._above.get(end, "") if goes_on and not cells[at].strip() else ""
+            if words and len(words) < self._left:
+                self._left -= len(words)
+                cells[at] = words
+        self._above = {end: cell for (end, _), cell in zip(self._columns, cells, strict=False)}
+        return cells
 
     def _begin(self, into: str) -> None:
         self._group = replace(self._group, into=into, raised=False, struck=False)
@@ -349,7 +371,7 @@ class _Reader:
         return level + 1 if level is not None and 0 <= level < 9 else None
 
     def _end_table(self) -> None:
-        rows, self._rows = self._rows, []
+        rows, self._rows, self._above = self._rows, [], {}
         if self._cells:  # cut off in the middle of a row
             rows.append(self._cells)
             self._cells = []
