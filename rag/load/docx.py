@@ -107,7 +107,7 @@ class _Reader:
 
     def _paragraph(self, run: list[Any]) -> None:
         """One as it reads, whose looks are the last one's."""
-        p, text = run[-1], "".join(map(_text, run)).strip()
+        p, text = run[-1], "".join(map(text_of, run)).strip()
         level, style, listed, depth, numbering = self._shape(p)
         mark = self._mark(p, text, numbering, depth)
         if style == "title" and text:
@@ -221,7 +221,7 @@ class _Reader:
             self._notes_of(p)
 
     def _in_cell(self, run: list[Any]) -> str:
-        p, text = run[-1], "".join(map(_text, run)).strip()
+        p, text = run[-1], "".join(map(text_of, run)).strip()
         _, _, _, depth, numbering = self._shape(p)
         mark = self._mark(p, text, numbering, depth)
         return f"{mark} {text}" if mark and text else text
@@ -306,7 +306,7 @@ def _outline(properties: Any) -> int | None:
     return int(level) + 1 if int(level) < 9 else 0
 
 
-def _text(node: Any) -> str:
+def text_of(node: Any) -> str:
     """The text of a paragraph as shown: insertions taken, deletions and field codes not."""
     pieces: list[tuple[str, bool]] = []
     form: int | None = None  # the piece of the form field that was last begun
@@ -331,7 +331,7 @@ def _text(node: Any) -> str:
                     pieces[form] = ("", False)  # what was chosen stands there as text, too
                 form = None
             elif child.tag in PARTS:
-                pieces.append((in_line(child, _text), struck))
+                pieces.append((in_line(child, text_of), struck))
             elif child.tag not in _SKIPPED:
                 walk(child, up, struck)
 
@@ -374,7 +374,7 @@ def _notes(document: Any) -> Iterator[tuple[tuple[str, str], str]]:
     for kind, root in related(document, "footnotes", "endnotes"):
         name = kind.removesuffix("s")
         for note in root.iter(f"{_W}{name}"):
-            text = " ".join(" ".join(map(_text, _paragraphs(note))).split())
+            text = " ".join(" ".join(map(text_of, _paragraphs(note))).split())
             if text and note.get(f"{_W}type") is None:  # typed ones are the separator lines
                 yield (f"{_W}{name}Reference", note.get(f"{_W}id")), f"[Note: {text}]"
 
@@ -402,12 +402,12 @@ def _lines(parent: Any) -> Iterator[str]:
     """A line for each of the paragraphs and of the rows of its tables."""
     for child in _children(parent, f"{_W}p", f"{_W}tbl"):
         if child.tag == f"{_W}p":
-            yield from _text(child).split("\n")
+            yield from text_of(child).split("\n")
             for box in _own(child, _BOX):
                 yield from _lines(box)
         else:
             for row in _children(child, f"{_W}tr"):
-                cells = (" ".join(map(_text, _paragraphs(cell))) for cell in _children(row, f"{_W}tc"))
+                cells = (" ".join(map(text_of, _paragraphs(cell))) for cell in _children(row, f"{_W}tc"))
                 yield "\t".join(" ".join(cell.split()) for cell in cells)
 
 

@@ -130,13 +130,13 @@ _EMBED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}e
 
 def _in_docx(source: Source, data: bytes, wanted: Pictures) -> Iterator[Found]:
     """Each stands where the words before it end."""
-    from rag.load.docx import opened
+    from rag.load.docx import opened, text_of
 
     document = opened(data)
     parts = document.part.related_parts
     at = 0
     for paragraph in document.element.body.iter(f"{_W}p"):
-        words = " ".join("".join(t.text or "" for t in paragraph.iter(f"{_W}t")).split())
+        words = text_of(paragraph).strip().split("\n")[0]
         found = source.text.find(words, at) if words else -1
         at = found if found >= 0 else at
         for blip in paragraph.iter(_BLIP):
