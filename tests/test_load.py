@@ -914,6 +914,108 @@ def test_docx_numbers_count_blank_paragraphs_and_go_legal(tmp_path: Path) -> Non
     assert load(tmp_path / "a.docx").text == "- I. Open\n- III. Close\n  - 3.1 slowly\n    - III.a fully"
 
 
+def form(data: str, result: str = "") -> str:
+    begin = f"<w:fldChar w:fldCharType='begin'><w:ffData>{data}</w:ffData></w:fldChar>"
+    code = "<w:instrText>FORM</w:instrText><w:fldChar w:fldCharType='separate'/>"
+    return f"<w:r>{begin}{code}<w:t>{result}</w:t><w:fldChar w:fldCharType='end'/></w:r>"
+
+
+def choice(result: str) -> str:
+    return f"<w:ddList>{result}<w:listEntry w:val='Oil'/><w:listEntry w:val='Gas'/></w:ddList>"
+
+
+def looks(text: str, look: str = "") -> str:
+    return f"<w:r><w:rPr>{look}</w:rPr><w:t xml:space='preserve'>{text}</w:t></w:r>"
+
+
+UP, DOWN = "<w:vertAlign w:val='superscript'/>", "<w:vertAlign w:val='subscript'/>"
+TICKED = "<w:default w:val='1'/>"
+
+
+@pytest.mark.parametrize(
+    ("inside", "text"),
+    [
+        (looks("10") + looks("3", UP) + looks(" H") + looks("2", DOWN) + looks("O, ") + looks("nd", UP), "10³ H2O, nd"),
+        (looks("10") + looks("-6", "<w:position w:val='6'/>") + looks("1", "<w:position w:val='2'/>"), "10⁻⁶1"),
+        (looks("9", "<w:strike/>") + looks("0 ", "<w:dstrike/>") + looks("95", "<w:strike w:val='0'/>"), "~~90~~ 95"),
+        (form("<w:checkBox><w:checked/></w:checkBox>"), "☒"),
+        (form(f"<w:checkBox>{TICKED}</w:checkBox>"), "☒"),
+        (form(f"<w:checkBox>{TICKED}<w:checked w:val='0'/></w:checkBox>"), "☐"),
+        (form(choice("<w:result w:val='1'/>")), "Gas"),
+        (form(choice("<w:result w:val='7'/>")), ""),
+        (form(choice(""), "Oil"), "Oil"),
+        (form("<w:textInput/>", "Ann"), "Ann"),
+        (f"<w:sdt><w:sdtPr><w:checked/></w:sdtPr><w:sdtContent>{looks('☒')}</w:sdtContent></w:sdt>", "☒"),
+    ],
+)  # fmt: skip
+def test_docx_runs_and_forms_read_as_they_are_shown(tmp_path: Path, inside: str, text: str) -> None:
+    body = f"<w:p>{looks('So: ')}{inside}{looks(' m')}</w:p>"
+    assert load(docx_with_body(tmp_path / "a.docx", body)).text == f"So: {text} m"
+
+
+def test_docx_paragraphs_whose_mark_is_deleted_run_on(tmp_path: Path) -> None:
+    def gone(text: str, more: str = "") -> str:
+        return said(text, own=f"<w:pPr>{more}<w:rPr><w:del/></w:rPr></w:pPr>")
+
+    head, item = '<w:outlineLvl w:val="0"/>', '<w:pPr><w:pStyle w:val="ListNumber"/></w:pPr>'
+    cell = f"<w:tc>{gone('in a ')}{said('cell')}{said('more')}</w:tc>"
+    table = f"<w:tbl><w:tr>{cell}<w:tc>{gone('end')}</w:tc></w:tr></w:tbl>"
+    body = (
+        gone("sub", head) + gone("let ") + said("it.") + gone("on") + said("e", own=item) + said("two", own=item)
+        + gone("above") + table + gone("last")
+    )  # fmt: skip
+    assert load(docx_with_body(tmp_path / "a.docx", body)).text == (
+        "sublet it.\n\n1. one\n2. two\n\nabove\n\n| in a cell more | end |\n| --- | --- |\n\nlast"
+    )
+
+
+def test_docx_head_and_foot_lines_that_are_shown_stand_once(tmp_path: Path) -> None:
+    import docx
+    from docx.oxml.parser import parse_xml
+
+    def fill(part: Any, *paragraphs: str) -> None:
+        part.is_linked_to_previous = False
+        for element in parse_xml(f"<w:x {W}>{''.join(paragraphs)}</w:x>"):
+            part._element.append(element)
+
+    paged = looks("Page ") + form("", "1").replace("FORM", " PAGE ")
+    paged += f"<w:fldSimple w:instr='NUMPAGES'>{looks('9')}</w:fldSimple>"
+    box = f"<w:r><w:pict><w:txbxContent>{said('Acme')}</w:txbxContent></w:pict></w:r>"
+    table = f"<w:tbl><w:tr><w:tc>{said('VAT')}</w:tc><w:tc>{said('GB')}{said('1')}</w:tc></w:tr></w:tbl>"
+    document = docx.Document()
+    document.core_properties.title = "The pump"
+    document.add_heading("Lifting", 1)
+    for _ in range(3):
+        section = document.add_section()
+        fill(
+            section.header,
+            f"<w:p><w:r><w:t>Invoice 7</w:t><w:ptab/></w:r>{paged}</w:p>",
+            said("THE pump"),
+            said("Lifting"),
+        )
+        fill(section.footer, f"<w:p>{paged}</w:p>", table)
+        fill(section.first_page_header, f"<w:p>{box}</w:p>")
+        fill(section.even_page_header, said("Never shown"))
+    section.different_first_page_header_footer = True
+    document.add_paragraph("Done.")
+    document.save(str(tmp_path / "a.docx"))
+    source = load(tmp_path / "a.docx")
+    assert source.text == "Invoice 7\n\nAcme\n\n# Lifting\n\nDone.\n\nVAT\tGB 1"
+    assert [heading.title for heading in source.headings] == ["Lifting"]
+
+
+def test_docx_with_macros_is_read(tmp_path: Path) -> None:
+    docx_with_body(tmp_path / "a.docx", said("Words."))
+    with zipfile.ZipFile(tmp_path / "a.docx") as old, zipfile.ZipFile(tmp_path / "a.docm", "w") as new:
+        for name in old.namelist():
+            plain, macros = (
+                b"openxmlformats-officedocument.wordprocessingml.document.main",
+                b"ms-word.document.macroEnabled.main",
+            )
+            new.writestr(name, old.read(name).replace(plain, macros))
+    assert load(tmp_path / "a.docm").text == "Words."
+
+
 def test_docx_entities_are_not_resolved(tmp_path: Path) -> None:
     secret = put(tmp_path, "secret", "sesame")
     body = "<w:p><w:r><w:t>open &e; now</w:t></w:r></w:p>"

@@ -423,6 +423,71 @@ def test_an_opendocument_text_has_the_numbers_that_are_shown() -> None:
     )
 
 
+def test_an_opendocument_text_shows_what_is_raised_and_struck_out() -> None:
+    def style(name: str, said: str, parent: str = "") -> str:
+        properties = f"<style:text-properties {said}/>"
+        return f"<style:style style:name='{name}' style:parent-style-name='{parent}'>{properties}</style:style>"
+
+    def span(style: str, text: str) -> str:
+        return f"<text:span text:style-name='{style}'>{text}</text:span>"
+
+    styles = odt_styles(
+        style("up", "style:text-position='super 58%'") + style("derived", "", "up")
+        + style("higher", "style:text-position='33% 58%'") + style("lower", "style:text-position='-33% 58%'")
+        + style("back", "style:text-position='0% 100%'", "up") + style("out", "style:text-line-through-style='solid'")
+        + style("live", "style:text-line-through-style='none'")
+    )  # fmt: skip
+    body = (
+        f"10{span('up', '3')} m{span('derived', '2')} s{span('higher', '-1')} H{span('lower', '2')}O x"
+        f"{span('back', '2')} {span('out', '9' + span('bold', '0') + span('live', '5'))}{span('out', ' 7')}"
+    )
+    source = load(odt(f"<text:p>{body}</text:p>", **{"styles.xml": styles}), "a.odt", "odt")
+    assert source.text == "10³ m² s⁻¹ H2O x2 ~~90~~5 ~~7~~"
+
+
+def test_shapes_of_an_opendocument_stand_below_their_paragraph() -> None:
+    words = "<text:p>Received</text:p><text:p>5 May</text:p>"
+    shape = f"<drawing:custom-shape>{words}<drawing:geometry/></drawing:custom-shape>"
+    group = f"<drawing:g><drawing:rect><text:p>Box</text:p></drawing:rect>{shape}</drawing:g>"
+    assert load(odt(f"<text:p>Pay.{group}Costs.</text:p>{shape}"), "a.odt", "odt").text == (
+        "Pay.Costs.\n\nBox\n\nReceived\n\n5 May\n\nReceived\n\n5 May"
+    )
+
+
+def test_merged_cells_of_an_opendocument_are_repeated() -> None:
+    def cell(text: str, rows: int = 1, columns: int = 1) -> str:
+        spans = f"table:number-rows-spanned='{rows}' table:number-columns-spanned='{columns}'"
+        return f"<table:table-cell {spans}><text:p>{text}</text:p></table:table-cell>"
+
+    def table(*rows: str) -> str:
+        inside = "".join(f"<table:table-row>{row}</table:table-row>" for row in rows)
+        return load(odt(f"<table:table>{inside}</table:table>"), "a.odt", "odt").text
+
+    covered = "<table:covered-table-cell/>"
+    two = "<table:covered-table-cell table:number-columns-repeated='2'/>"
+    rows = (cell("A", 2) + cell("B", 2, 2) + covered, covered + two, covered + cell("x") + cell("y"))
+    assert table(*rows) == "| A | B | B |\n| --- | --- | --- |\n| A | B | B |\n|  | x | y |"
+    long = table(cell("long " * 10_000, 9999, 9999), *(["<table:covered-table-cell/>" * 64] * 9))
+    assert 1 < long.count("long") <= 210_000
+
+
+def test_head_and_foot_lines_of_an_opendocument_stand_once() -> None:
+    number = "<text:tab/>Page <text:page-number>1</text:page-number> of <text:page-count>9</text:page-count>"
+    box = "<drawing:frame><drawing:text-box><text:p>Acme</text:p></drawing:text-box></drawing:frame>"
+    cells = "".join(f"<table:table-cell><text:p>{words}</text:p></table:table-cell>" for words in ("VAT", "GB 1"))
+    page = (
+        f"<style:header><text:p>Case 7{number}</text:p><text:p>THE plan</text:p></style:header>"
+        f"<style:header-first><text:p>Case 7</text:p><text:p>{box}</text:p></style:header-first>"
+        "<style:header-left style:display='false'><text:p>Never shown</text:p></style:header-left>"
+        f"<style:footer><text:p>{number}</text:p><table:table><table:table-row>{cells}</table:table-row></table:table>"
+        "</style:footer>"
+    )
+    styles = odt_styles("".join(f"<style:master-page>{page}</style:master-page>" for _ in range(2)))
+    source = load(odt("<text:h>Costs</text:h><text:p>Ten.</text:p>", **{"styles.xml": styles}), "a.odt", "odt")
+    assert source.text == "Case 7\n\nAcme\n\n# Costs\n\nTen.\n\nVAT\tGB 1"
+    assert [heading.title for heading in source.headings] == ["Costs"]
+
+
 def test_an_encrypted_opendocument_text_is_refused() -> None:
     manifest = {"META-INF/manifest.xml": '<m><encryption-data checksum="x"/></m>'}
     with pytest.raises(DocumentError, match="needs a password"):
@@ -447,10 +512,65 @@ RTF += rb"""{\field{\*\fldinst{HYPERLINK "http://x"}}{\fldrslt link text}}\par
 def test_rich_text_reads_as_it_is_shown() -> None:
     source = load(RTF, "a.rtf", "rtf")
     assert source.text == (
-        "# Pumps & valves\n\nCafé costs 3 €, привет done. link text\n\nA note.\n\n## Sub\n\n"
+        "head line\n\n# Pumps & valves\n\nCafé costs 3 €, привет done. link text\n\nA note.\n\n## Sub\n\n"
         "- one\n  - deeper\n- two\n\n| Name | Si\\|ze |\n| --- | --- |\n| x | y z |\n\nAfter 😀 {end}.more"
     )
     assert source.title == "The pump"
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (r"10{\super 3} kg, H{\sub 2}O, 2{\super nd}, 10{\up8 -\'36}, m{\up0 2}", "10³ kg, H2O, 2nd, 10⁻⁶, m2"),
+        (r"a\super 2\nosupersub 3\super 4\plain 5", "a²3⁴5"),
+        (r"{\super 1{\footnote \'32 x\line y\par z}} done", "¹ done\n\n2 x y z"),
+        (r"costs {\strike 9}{\strike 00 }{\striked1 now} {\strike0 950}", "costs ~~900 now~~ 950"),
+        (r"\pard\intbl 10{\super 3}\cell{\strike 4}\cell\row\pard x", "| 10³ | ~~4~~ |\n| --- | --- |\n\nx"),
+    ],
+)
+def test_rich_text_shows_what_is_raised_and_struck_out(body: str, text: str) -> None:
+    assert load(rf"{{\rtf1 {body}\par}}".encode(), "a.rtf", "rtf").text == text
+
+
+def test_merged_cells_of_rich_text_are_repeated() -> None:
+    def row(*cells: str) -> str:
+        """`|` at the end of a cell's words: it goes on from the row above."""
+        merged = (rf"\clvm{'rg' if c.endswith('|') else 'gf'}\cellx{at + 1}00" for at, c in enumerate(cells))
+        return rf"\trowd{''.join(merged)}" + "".join(rf"\pard\intbl {c.rstrip('|')}\cell" for c in cells) + r"\row "
+
+    wide = row("x", "y").replace(r"\cellx200", r"\cellx300")
+    rows = row("A", "B", "C") + row("|", "|", "c") + row("|", "b|", "|") + wide + row("1", "2", "|") + r"\pard t\par"
+    assert load(rf"{{\rtf1 {rows}{row('|', 'z')}}}".encode(), "a.rtf", "rtf").text == (
+        "| A | B | C |\n| --- | --- | --- |\n| A | B | c |\n| A | b | c |\n| x | y |  |\n| 1 | 2 | y |\n\nt\n\n"
+        "|  | z |\n| --- | --- |"
+    )
+    long = rf"{{\rtf1 {row('long ' * 10_000)}{row('|') * 100}}}"
+    assert 1 < load(long.encode(), "a.rtf", "rtf").text.count("long") <= 210_000
+
+
+@pytest.mark.parametrize("star", ["", r"\*"])
+def test_a_box_of_rich_text_stands_below_its_paragraph(star: str) -> None:
+    looks = r"{\sp{\sn shapeType}{\sv 202}}{\sp{\sn wzName}{\sv Shape1}}"
+    words = rf"{{{star}\shptxt \pard\s0 Policy {{\b KX}}-4471\par Excess: 250 euros\par}}"
+    box = rf"{{\shp{{\*\shpinst\shpleft5102{looks}{words}}}{{\shprslt{{\*\do {{\dptxbxtext Policy\par}}}}}}}}"
+    rtf = rf"{{\rtf1{{\stylesheet{{\s1 heading 1;}}}}\pard\s1 Let{box}ter\par\pard Done.\par}}"
+    assert load(rtf.encode(), "a.rtf", "rtf").text == "# Letter\n\nPolicy KX-4471\n\nExcess: 250 euros\n\nDone."
+
+
+def test_head_and_foot_lines_of_rich_text_stand_once() -> None:
+    def field(code: str, result: str) -> str:
+        return rf"{{\field{{\*\fldinst {{{code}}}}}{{\fldrslt {{{result}}}}}}}"
+
+    paged = rf"Page {field(' PAGE  ', '7')} of {field('NUMPAGES', '9')}"
+    head = rf"\pard Invoice {{\b 4711}}\tab {field('DATE', '3 May')}\tab {paged}\par THE  pump\par"
+    sections = (
+        rf"{{\header {head}}}{{\headerf {head} Acme\par}}{{\footer \pard {paged}\par}}"
+        r"{\footerr\trowd VAT\cell GB 1\cell\row\pard - \chpgn  -\par}"
+    )
+    rtf = rf"{{\rtf1{{\info{{\title The pump}}}}{sections}\pard It lifts.\par\sect{sections}It holds.\par}}"
+    assert load(rtf.encode(), "a.rtf", "rtf").text == (
+        "Invoice 4711\t3 May\n\nAcme\n\nIt lifts.\n\nIt holds.\n\nVAT\tGB 1"
+    )
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=40))

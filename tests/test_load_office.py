@@ -361,6 +361,84 @@ def test_a_chart_shows_dates_and_shares_as_its_sheet_does(tmp_path: Path) -> Non
     )
 
 
+def test_a_scatter_chart_shows_its_points(tmp_path: Path) -> None:
+    import pptx
+    from pptx.chart.data import BubbleChartData, XyChartData
+    from pptx.enum.chart import XL_CHART_TYPE as KIND
+
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    leaks, sales = XyChartData(), BubbleChartData()
+    for name, points in (("Leak", [(10, 0.7), (20, 1.9)]), ("Flow", [(10, 3), (20, 4)]), ("Noise", [(15, 60)])):
+        series = leaks.add_series(name)
+        for x, y in points:
+            series.add_data_point(x, y)
+    sales.add_series("Sales").add_data_point(1, 2, 30)
+    for at, (kind, data) in enumerate(((KIND.XY_SCATTER, leaks), (KIND.BUBBLE, sales))):
+        slide.shapes.add_chart(kind, 0, at, 9, 9, data)
+    assert load(put(tmp_path, "a.pptx", saved(presentation))).text == (
+        "|  | Leak | Flow |\n| --- | --- | --- |\n| 10 | 0.7 | 3 |\n| 20 | 1.9 | 4 |\n\n"
+        "|  | Noise |\n| --- | --- |\n| 15 | 60 |\n\n"
+        "|  | Sales | Sales (size) |\n| --- | --- | --- |\n| 1 | 2 | 30 |"
+    )
+
+
+def slide_with(tmp_path: Path, body: str) -> str:
+    """The text of a slide whose shapes are written by hand, for what python-pptx can't make."""
+    import pptx
+    from pptx.oxml import parse_xml
+
+    presentation = pptx.Presentation()
+    tree = presentation.slides.add_slide(presentation.slide_layouts[6]).shapes._spTree
+    spaces = (
+        'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" '
+        'xmlns:a14="http://schemas.microsoft.com/office/drawing/2010/main" '
+        'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math" '
+        'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" '
+        'xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main"'
+    )
+    for shape in parse_xml(f"<x {spaces}>{body}</x>"):
+        tree.append(shape)
+    return load(put(tmp_path, "a.pptx", saved(presentation))).text
+
+
+def box(top: int, runs: str, place: str = "") -> str:
+    at = f'<a:xfrm><a:off x="0" y="{top}"/><a:ext cx="9" cy="9"/></a:xfrm>'
+    return (
+        f'<p:sp><p:nvSpPr><p:cNvPr id="{top + 90}" name=""/><p:cNvSpPr/><p:nvPr>{place}</p:nvPr></p:nvSpPr>'
+        f"<p:spPr>{at}</p:spPr><p:txBody><a:bodyPr/><a:p>{runs}</a:p></p:txBody></p:sp>"
+    )
+
+
+def run(text: str, look: str = "") -> str:
+    return f"<a:r><a:rPr {look}/><a:t>{text}</a:t></a:r>"
+
+
+def test_a_shape_in_several_forms_is_read_once_where_it_stands(tmp_path: Path) -> None:
+    def forms(choice: str, fallback: str) -> str:
+        choice = f"<mc:Choice Requires='a14'>{choice}</mc:Choice>"
+        return f"<mc:AlternateContent>{choice}<mc:Fallback>{fallback}</mc:Fallback></mc:AlternateContent>"
+
+    power = "<m:sSup><m:e><m:r><m:t>10</m:t></m:r></m:e><m:sup><m:r><m:t>3</m:t></m:r></m:sup></m:sSup>"
+    equation = f"{run('A load of ')}<a14:m><m:oMath>{power}</m:oMath></a14:m>{run(' kg.')}"
+    title = forms(box(9, run("Loads"), '<p:ph type="title"/>'), box(9, run(" "), '<p:ph type="title"/>'))
+    body = box(30, run("Below.")) + forms(box(20, equation), box(20, run(" "))) + title
+    old = forms(box(40, run(" ")), box(40, run("As others know it.")))
+    nested = forms(forms(box(50, run("Within.")), box(50, run("Not this."))), box(50, run("Nor this.")))
+    assert slide_with(tmp_path, body + old + nested) == (
+        "# Loads\n\nA load of 10^3 kg.\n\nBelow.\n\nAs others know it.\n\nWithin."
+    )
+
+
+def test_slides_show_what_is_raised_and_struck_out(tmp_path: Path) -> None:
+    runs = (
+        run("10") + run("3", 'baseline="30000"') + run(" kg of H") + run("2", 'baseline="-25000"')
+        + run("O, the 2") + run("nd", 'baseline="30000"') + run(", costs ") + run("9", 'strike="sngStrike"')
+        + run("00 ", 'strike="dblStrike"') + run("950", 'strike="noStrike" baseline="0"')
+    )  # fmt: skip
+    assert slide_with(tmp_path, box(0, runs)) == "10³ kg of H2O, the 2nd, costs ~~900~~ 950"
+
+
 def test_too_many_slides_are_cut_and_said(tmp_path: Path) -> None:
     source = load(put(tmp_path, "a.pptx", saved(deck())), Load(max_pages=1))
     assert (len(source.pages), source.warnings) == (1, ("slides after 1 left out: load.max_pages",))
@@ -431,6 +509,12 @@ def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -
 TYPES = b'<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
 
 
+STRICT = (
+    b'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="a" '
+    b'Type="http://purl.oclc.org/ooxml/officeDocument/relationships/officeDocument" Target="x"/></Relationships>'
+)
+
+
 @pytest.mark.parametrize("suffix", ["docx", "pptx", "xlsx"])
 def test_bombs_are_refused_unopened(tmp_path: Path, suffix: str) -> None:
     bomb = zipped({"[Content_Types].xml": TYPES, "word/document.xml": b"0" * (80 << 20)})
@@ -492,6 +576,10 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 504
         ("a.pptx", zipped({"xl/workbook.xml": b"x"}), "is an Excel workbook, not a PowerPoint", "right suffix"),
         ("a.xlsx", zipped({"xl/workbook.bin": b"x"}), "is a binary Excel workbook", "right suffix"),
         ("a.xlsx", zipped({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet"}), "is an OpenDocument s", ""),
+        *(
+            (f"a.{kind}", zipped({main: b"", "_rels/.rels": STRICT}), "in the strict form of Open XML", "not as Strict")
+            for kind, main in (("docx", "word/document.xml"), ("pptx", "ppt/presentation.xml"))
+        ),
         ("a.xlsx", zipped({"[Content_Types].xml": TYPES}), "can't be read as xlsx", "save it anew"),
         ("a.pptx", zipped({"[Content_Types].xml": b"<"}), "can't be read as pptx", "save it anew"),
         ("a.pptx", b"PK\x03\x04 cut short", "can't be read as a PowerPoint", "save it anew"),

@@ -242,7 +242,7 @@ def test_pictures_in_a_word_document_are_found_where_they_stand(rag: Rag, docs: 
     document = docx.Document()
     for number in range(3):
         document.add_heading(f"Part {number}")
-        document.add_paragraph(f"Some words of part {number}.")
+        document.add_paragraph(f"Some words of part {number}, in m").add_run("2").font.superscript = True
         document.add_picture(io.BytesIO(encoded(drawn(number))))
     document.add_picture(io.BytesIO(encoded(Image.new("RGB", (20, 20)))))  # an icon
     document.save(str(docs / "with.docx"))

@@ -5,7 +5,9 @@
 
     decode.py     bytes -> clean text: encodings, BOM, line ends, controls, surrogates, mislabelled files
     blocks.py     headings, paragraphs, tables, code -> Markdown text and its map of headings
-    raised.py     what stands above the line: 10³
+    raised.py     what stands above the line, 10³, and what is struck out
+    equation.py   equations in a line
+    edges.py      head and foot lines of pages
     numerals.py   numbers as they stand in front of sections and items: iv, (b)
     container.py  zip containers and XML, with caps: docx, pptx, xlsx
     text.py       .txt and its like, source code
@@ -79,7 +81,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(  # suffix, or the whole name of a 
         **dict.fromkeys((".md", ".markdown", ".mdx"), "md"),
         **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
         ".pdf": "pdf",
-        ".docx": "docx",
+        **dict.fromkeys((".docx", ".docm"), "docx"),
         **dict.fromkeys((".pptx", ".pptm"), "pptx"),
         **dict.fromkeys((".xlsx", ".xlsm"), "xlsx"),
         **dict.fromkeys((".csv", ".tsv"), "csv"),

@@ -35,6 +35,8 @@ _MIMETYPES = {
     "application/vnd.oasis.opendocument.presentation": "an OpenDocument presentation",
 }
 
+_STRICT = b"http://purl.oclc.org/ooxml/officeDocument/relationships/officeDocument"  # ISO/IEC 29500; hardly written
+
 
 def open_container(data: bytes, wanted: str, config: Load) -> zipfile.ZipFile:
     """The archive, if it is `wanted` ("a Word document") or can't be told. Raises DocumentError."""
@@ -58,6 +60,8 @@ def open_container(data: bytes, wanted: str, config: Load) -> zipfile.ZipFile:
     found = _what(archive)
     if found not in (None, wanted):
         raise DocumentError(f"is {found}, not {wanted}", "give the file its right suffix")
+    if _STRICT in (member(archive, "_rels/.rels") or b""):
+        raise DocumentError(f"is {wanted} in the strict form of Open XML", "save it in the ordinary one, not as Strict")
     return archive
 
 

@@ -7,7 +7,8 @@ passes over tables, content controls, tracked insertions and text boxes. Its XML
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ from rag.load.container import open_container
 from rag.load.decode import clean
 from rag.load.docx_numbers import Numbers, level_of, related, toggle, value
 from rag.load.docx_numbers import W as _W
+from rag.load.edges import framed
+from rag.load.equation import PARTS, M, in_line
+from rag.load.raised import LEAST_RAISED, joined, raised
 from rag.types import Source
 
 if TYPE_CHECKING:
     from rag.config import Load
 
-_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _TRANSPARENT = {f"{_W}{name}" for name in ("sdt", "sdtContent", "customXml", "ins", "moveTo", "smartTag")}
 _UNREAD = ("pPr", "rPr", "del", "moveFrom", "sdtPr", "instrText", "delText", "softHyphen", "rt")  # rt: how it is said
 _SKIPPED = {f"{_W}{name}" for name in _UNREAD}
@@ -30,7 +33,7 @@ _SKIPPED.add("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallb
 _BOX = f"{_W}txbxContent"
 _SKIPPED.add(_BOX)  # it stands beside its paragraph, and is read after it
 _REFERENCES = (f"{_W}footnoteReference", f"{_W}endnoteReference")
-_SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
+_SIGNS = {f"{_W}tab": "\t", f"{_W}ptab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
 # What a font shows for the bytes of a `w:sym`; those of Symbol from 20 to 3F are ASCII's, but for a few.
 _SYMBOL = dict(enumerate("ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ", 0x41)) | dict(enumerate("αβχδεφγηιϕκλµνοπθρστυϖωξψζ", 0x61))
 _SYMBOL |= {code: chr(code) for code in (*range(0x20, 0x40), 0x5B, 0x5D, 0x5F, 0x7B, 0x7C, 0x7D)}
@@ -41,15 +44,17 @@ _WINGDINGS = {0xA8: "☐", 0xE0: "→", 0xFB: "✗", 0xFC: "✓", 0xFD: "☒", 0
 _FONTS = {"symbol": _SYMBOL, "wingdings": _WINGDINGS}
 _SAME_CHARS = 1_000_000  # of merged cells: characters repeated, in all
 _MOST_SPANNED = 63  # columns of a table, says Word
+_MACROS = "application/vnd.ms-word.document.macroEnabled.main+xml"  # the main part of a .docm
+_OFFICE = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_MOST_CODE = 40  # characters of a field's code that say what it is
+_PAGE_FIELD = re.compile(r"\s*(?:PAGE|NUMPAGES|SECTIONPAGES)\b", re.IGNORECASE)
 _HEADING_STYLE = re.compile(r"heading (\d)", re.IGNORECASE)
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
-    import docx
-
     open_container(data, "a Word document", config)
     try:
-        document = docx.Document(BytesIO(data))
+        document = opened(data)
     except (KeyError, ValueError) as error:
         raise DocumentError(
             f"is no readable Word document: {brief(error)}", "open it in Word and save it anew"
@@ -57,14 +62,28 @@ def load(data: bytes, relative: str, config: Load) -> Source:
     reader = _Reader(document)
     reader.blocks_of(document.element.body)
     title = " ".join(clean(document.core_properties.title or "").split()) or reader.title
+    blocks = framed(_edges(document, "header"), reader.blocks, _edges(document, "footer"), title)
     return Source(
         relative,
-        reader.blocks.text,
+        blocks.text,
         "docx",
         title=title,
-        headings=reader.blocks.headings,
+        headings=blocks.headings,
         metadata=unshown(reader.hidden(document.element.body)),
     )
+
+
+def opened(data: bytes) -> Any:
+    """python-docx's document, also of a file with macros, which it knows nothing of. Raises KeyError, ValueError."""
+    from docx.opc.part import PartFactory
+    from docx.package import Package
+    from docx.parts.document import DocumentPart
+
+    PartFactory.part_type_for[_MACROS] = DocumentPart
+    main = Package.open(BytesIO(data)).main_document_part
+    if not isinstance(main, DocumentPart):
+        raise ValueError(f"its content type is {main.content_type}")
+    return main.document
 
 
 class _Reader:
@@ -80,16 +99,15 @@ class _Reader:
         self._left = _SAME_CHARS
 
     def blocks_of(self, parent: Any) -> None:
-        for child in parent:
-            if child.tag == f"{_W}p":
-                self._paragraph(child)
-            elif child.tag == f"{_W}tbl":
-                self._table(child)
-            elif child.tag in _TRANSPARENT:
-                self.blocks_of(child)
+        for run in _run_on(_children(parent, f"{_W}p", f"{_W}tbl")):
+            if run[-1].tag == f"{_W}tbl":
+                self._table(run[-1])
+            else:
+                self._paragraph(run)
 
-    def _paragraph(self, p: Any) -> None:
-        text = _text(p).strip()
+    def _paragraph(self, run: list[Any]) -> None:
+        """One as it reads, whose looks are the last one's."""
+        p, text = run[-1], "".join(map(text_of, run)).strip()
         level, style, listed, depth, numbering = self._shape(p)
         mark = self._mark(p, text, numbering, depth)
         if style == "title" and text:
@@ -103,16 +121,16 @@ class _Reader:
             self.blocks.add(text)
         if text:
             self._in_list = listed and not level
-        self._notes_of(p)
-        for box in _own(p, _BOX):
-            self.blocks_of(box)
+        for p in run:
+            self._notes_of(p)
+            for box in _own(p, _BOX):
+                self.blocks_of(box)
 
     def _mark(self, p: Any, text: str, numbering: str, depth: int) -> str:
         """The number in front of a paragraph. One without text counts, unless it is a deleted one."""
         if not numbering:
             return ""
-        gone = not text and any(p.find(f"{_W}pPr/{_W}rPr/{_W}{name}") is not None for name in ("del", "moveFrom"))
-        return "" if gone else self._numbers.mark(numbering, depth)
+        return "" if not text and _mark_is_gone(p) else self._numbers.mark(numbering, depth)
 
     def _notes_of(self, p: Any) -> None:
         for reference in _own(p, *_REFERENCES):
@@ -188,7 +206,7 @@ class _Reader:
                     text = self._again(above[column], 1)[0]
                 else:
                     paragraphs = list(_paragraphs(cell))
-                    text = " ".join(map(self._in_cell, paragraphs))
+                    text = " ".join(map(self._in_cell, _run_on(paragraphs)))
                     read += paragraphs
                 spanned = max(1, _columns(properties, "gridSpan", 1))
                 words += [text, *self._again(text, spanned - 1)]
@@ -202,8 +220,8 @@ class _Reader:
         for p in read:
             self._notes_of(p)
 
-    def _in_cell(self, p: Any) -> str:
-        text = _text(p).strip()
+    def _in_cell(self, run: list[Any]) -> str:
+        p, text = run[-1], "".join(map(text_of, run)).strip()
         _, _, _, depth, numbering = self._shape(p)
         mark = self._mark(p, text, numbering, depth)
         return f"{mark} {text}" if mark and text else text
@@ -216,12 +234,33 @@ class _Reader:
         return [text] * times
 
 
-def _children(parent: Any, tag: str) -> Iterator[Any]:
+def _children(parent: Any, *tags: str) -> Iterator[Any]:
     for child in parent:
-        if child.tag == tag:
+        if child.tag in tags:
             yield child
         elif child.tag in _TRANSPARENT:
-            yield from _children(child, tag)
+            yield from _children(child, *tags)
+
+
+def _run_on(elements: Iterable[Any]) -> Iterator[list[Any]]:
+    """Each table, and each paragraph with those before it that run on into it, as their marks are deleted."""
+    run: list[Any] = []
+    for element in elements:
+        if run and element.tag != f"{_W}p":
+            yield run
+            run = []
+        run.append(element)
+        if not _mark_is_gone(element):
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _mark_is_gone(p: Any) -> bool:
+    """Tracked as deleted, or as moved away."""
+    own = p.find(f"{_W}pPr/{_W}rPr")
+    return own is not None and any(own.find(f"{_W}{name}") is not None for name in ("del", "moveFrom"))
 
 
 def _columns(properties: Any, name: str, default: int) -> int:
@@ -267,25 +306,58 @@ def _outline(properties: Any) -> int | None:
     return int(level) + 1 if int(level) < 9 else 0
 
 
-def _text(node: Any) -> str:
+def text_of(node: Any) -> str:
     """The text of a paragraph as shown: insertions taken, deletions and field codes not."""
-    parts: list[str] = []
+    pieces: list[tuple[str, bool]] = []
+    form: int | None = None  # the piece of the form field that was last begun
 
-    def walk(element: Any) -> None:
+    def walk(element: Any, up: bool, struck: bool) -> None:
+        nonlocal form
         for child in element:
-            if child.tag in (f"{_W}t", f"{_M}t"):
-                parts.append(child.text or "")
+            if child.tag == f"{_W}r":
+                walk(child, *_look(child.find(f"{_W}rPr")))
+            elif child.tag in (f"{_W}t", f"{M}t"):
+                words = child.text or ""
+                pieces.append((raised(words) if up else words, struck))
             elif child.tag in _SIGNS:
-                parts.append(_SIGNS[child.tag])
+                pieces.append((_SIGNS[child.tag], struck))
             elif child.tag == f"{_W}sym":
-                parts.append(_symbol(child))
-            elif child.tag in _FORMULAS:
-                parts.append(_formula(child))
+                pieces.append((_symbol(child), struck))
+            elif child.tag == f"{_W}fldChar" and child.get(f"{_W}fldCharType") == "begin":
+                form = len(pieces) if (filled := _filled_in(child)) else None
+                pieces.append((filled, struck))
+            elif child.tag == f"{_W}fldChar" and child.get(f"{_W}fldCharType") == "end" and form is not None:
+                if any(words.strip() for words, _ in pieces[form + 1 :]):
+                    pieces[form] = ("", False)  # what was chosen stands there as text, too
+                form = None
+            elif child.tag in PARTS:
+                pieces.append((in_line(child, text_of), struck))
             elif child.tag not in _SKIPPED:
-                walk(child)
+                walk(child, up, struck)
 
-    walk(node)
-    return "".join(parts)
+    walk(node, False, False)
+    return joined(pieces)
+
+
+def _look(own: Any) -> tuple[bool, bool]:
+    """Whether a run stands above the line, and whether it is struck out."""
+    if own is None:
+        return False, False
+    up = value(own, "vertAlign") == "superscript" or number(value(own, "position"), 0) >= LEAST_RAISED
+    return up, any(toggle(own.find(f"{_W}{name}")) for name in ("strike", "dstrike"))
+
+
+def _filled_in(field: Any) -> str:
+    """What a form's box shows, or a list that something is chosen from; neither stands in the text."""
+    box, choices = field.find(f"{_W}ffData/{_W}checkBox"), field.find(f"{_W}ffData/{_W}ddList")
+    if box is not None:
+        said = toggle(box.find(f"{_W}checked"))
+        return "☒" if (toggle(box.find(f"{_W}default")) if said is None else said) else "☐"
+    if choices is not None:
+        entries = [entry.get(f"{_W}val", "") for entry in choices.iterchildren(f"{_W}listEntry")]
+        chosen = number(value(choices, "result") or value(choices, "default"), 0)
+        return entries[chosen] if chosen < len(entries) else ""
+    return ""
 
 
 def _symbol(sym: Any) -> str:
@@ -297,48 +369,64 @@ def _symbol(sym: Any) -> str:
     return chr(code) if code >= 0x20 and not 0xD800 <= code < 0xF900 else ""
 
 
-# Parts of an equation that stand above, below or round each other: what is written between and round them.
-_FORMULAS = {
-    f"{_M}f": ("num", "/", "den"),
-    f"{_M}sSup": ("e", "^", "sup"),
-    f"{_M}sSub": ("e", "_", "sub"),
-    f"{_M}sSubSup": ("e", "_", "sub", "^", "sup"),
-    f"{_M}nary": ("_", "sub", "^", "sup", " ", "e"),
-    f"{_M}rad": ("deg", "√", "e"),
-    f"{_M}func": ("fName", " ", "e"),
-    f"{_M}d": (),
-}
-
-
-def _formula(element: Any) -> str:
-    """One part of an equation in a line: a power must not read as a longer number, nor a fraction."""
-
-    def said(name: str, default: str) -> str:
-        found = element.find(f"{element.tag}Pr/{_M}{name}")
-        return default if found is None else str(found.get(f"{_M}val", ""))
-
-    if element.tag == f"{_M}d":
-        inside = said("sepChr", "|").join(_text(e).strip() for e in element.iterchildren(f"{_M}e"))
-        return f"{said('begChr', '(')}{inside}{said('endChr', ')')}"
-    line, sign = said("chr", "∫") if element.tag == f"{_M}nary" else "", ""
-    loose = element.tag in (f"{_M}nary", f"{_M}func", f"{_M}sSub", f"{_M}sSubSup")
-    for part in _FORMULAS[element.tag]:
-        if not part.isalpha():
-            sign += part
-            continue
-        found = element.find(f"{_M}{part}")
-        if text := "" if found is None else _text(found).strip():
-            single = re.fullmatch(r"[\w.,]+|\([^()]*\)", text) or (loose and sign in ("", " "))
-            line += sign + (text if single else f"({text})")
-        sign = ""
-    return line
-
-
 def _notes(document: Any) -> Iterator[tuple[tuple[str, str], str]]:
     """Footnotes and endnotes by the tag and id of the reference to them."""
     for kind, root in related(document, "footnotes", "endnotes"):
         name = kind.removesuffix("s")
         for note in root.iter(f"{_W}{name}"):
-            text = " ".join(" ".join(map(_text, _paragraphs(note))).split())
+            text = " ".join(" ".join(map(text_of, _paragraphs(note))).split())
             if text and note.get(f"{_W}type") is None:  # typed ones are the separator lines
                 yield (f"{_W}{name}Reference", note.get(f"{_W}id")), f"[Note: {text}]"
+
+
+def _edges(document: Any, kind: str) -> Iterator[str]:
+    """The lines of the headers, or footers, that the sections show."""
+    from docx.oxml.parser import parse_xml
+
+    even, wanted = document.settings.odd_and_even_pages_header_footer, dict[str, None]()
+    for section in document.element.body.iter(f"{_W}sectPr"):
+        first = toggle(section.find(f"{_W}titlePg"))
+        for reference in section.iterchildren(f"{_W}{kind}Reference"):
+            if {"first": first, "even": even}.get(reference.get(f"{_W}type"), True):
+                wanted[reference.get(f"{_OFFICE}id")] = None
+    for name in wanted:
+        relation = document.part.rels.get(name)
+        if relation is not None and not relation.is_external and relation.reltype.endswith(f"/{kind}"):
+            with suppress(SyntaxError):  # a damaged one costs nothing but itself
+                root = parse_xml(relation.target_part.blob)
+                _empty_page_fields(root)
+                yield from _lines(root)
+
+
+def _lines(parent: Any) -> Iterator[str]:
+    """A line for each of the paragraphs and of the rows of its tables."""
+    for child in _children(parent, f"{_W}p", f"{_W}tbl"):
+        if child.tag == f"{_W}p":
+            yield from text_of(child).split("\n")
+            for box in _own(child, _BOX):
+                yield from _lines(box)
+        else:
+            for row in _children(child, f"{_W}tr"):
+                cells = (" ".join(map(text_of, _paragraphs(cell))) for cell in _children(row, f"{_W}tc"))
+                yield "\t".join(" ".join(cell.split()) for cell in cells)
+
+
+def _empty_page_fields(root: Any) -> None:
+    """What pages are numbered with is of none of them."""
+    for field in root.iter(f"{_W}fldSimple"):
+        if _PAGE_FIELD.match(field.get(f"{_W}instr", "")):
+            for text in field.iter(f"{_W}t"):
+                text.text = ""
+    fields: list[str] = []  # codes of those that are open
+    inside = 0  # how many of them number pages
+    for element in root.iter(f"{_W}fldChar", f"{_W}instrText", f"{_W}t"):
+        kind = element.get(f"{_W}fldCharType")
+        if kind == "begin":
+            fields.append("")
+        elif kind == "end" and fields:
+            inside -= bool(_PAGE_FIELD.match(fields.pop()))
+        elif element.tag == f"{_W}instrText" and fields and not _PAGE_FIELD.match(fields[-1]):
+            fields[-1] = (fields[-1] + (element.text or ""))[:_MOST_CODE]
+            inside += bool(_PAGE_FIELD.match(fields[-1]))
+        elif element.tag == f"{_W}t" and inside:
+            element.text = ""

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,13 +130,13 @@ _EMBED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}e
 
 def _in_docx(source: Source, data: bytes, wanted: Pictures) -> Iterator[Found]:
     """Each stands where the words before it end."""
-    import docx
+    from rag.load.docx import opened, text_of
 
-    document = docx.Document(BytesIO(data))
+    document = opened(data)
     parts = document.part.related_parts
     at = 0
     for paragraph in document.element.body.iter(f"{_W}p"):
-        words = " ".join("".join(t.text or "" for t in paragraph.iter(f"{_W}t")).split())
+        words = text_of(paragraph).strip().split("\n")[0]
         found = source.text.find(words, at) if words else -1
         at = found if found >= 0 else at
         for blip in paragraph.iter(_BLIP):

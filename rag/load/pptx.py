@@ -16,7 +16,9 @@ from rag.load.blocks import Blocks, number
 from rag.load.cells import in_words
 from rag.load.container import open_container
 from rag.load.decode import clean
+from rag.load.equation import PARTS, M, in_line
 from rag.load.numerals import numeral
+from rag.load.raised import joined, raised
 from rag.types import Source
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ _NO_TITLE = {"powerpoint presentation", "presentation", "slide 1", ""}
 _FORMS = {"alphaLc": "a", "alphaUc": "A", "romanLc": "i", "romanUc": "I"}
 _SIGNS = {"ParenBoth": ("(", ")"), "ParenR": ("", ")"), "arabicPlain": ("", "")}
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+_MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
+_BESIDE = {f"{_A}pPr", f"{_A}rPr", f"{_A}endParaRPr"}  # in a paragraph: how it looks
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
@@ -63,16 +67,31 @@ def load(data: bytes, relative: str, config: Load) -> Source:
 
 
 def _slide(slide: Any, blocks: Blocks) -> None:
+    _choose(slide._element)
     title = _title(slide)
     if title is not None:
-        blocks.heading(1, title.text_frame.text.replace("\v", " "))
+        blocks.heading(1, _text(title.text_frame))
     shown = (s for s in slide.shapes if not (title is not None and s.shape_id == title.shape_id) and not _repeated(s))
     for shape in _in_order(shown):
         _shape(shape, blocks)
-    if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
-        notes = slide.notes_slide.notes_text_frame.text.strip()
-        if notes:
-            blocks.add(f"Notes: {notes}".replace("\v", "\n"))
+    if slide.has_notes_slide:
+        _choose(slide.notes_slide._element)
+        frame = slide.notes_slide.notes_text_frame
+        if notes := "" if frame is None else _text(frame).strip():
+            blocks.add(f"Notes: {notes}")
+
+
+def _choose(slide: Any) -> None:
+    """Of the forms in which a shape is there, for programs that know more or less (one with an equation, say), the
+    first that has words takes its place; python-pptx passes over all of them."""
+    for shape in list(slide.iter(f"{_MC}AlternateContent")):
+        for element in list(max(shape, key=_has_words, default=())):
+            shape.addprevious(element)
+        shape.getparent().remove(shape)
+
+
+def _has_words(element: Any) -> bool:
+    return any(t.text and not t.text.isspace() for t in element.iter(f"{_A}t", f"{M}t"))
 
 
 def _title(slide: Any) -> Any:
@@ -118,16 +137,44 @@ def _shape(shape: Any, blocks: Blocks) -> None:
     elif getattr(shape, "has_chart", False):
         _chart(shape.chart, blocks)
     elif shape.has_text_frame:
-        paragraphs = [p for p in shape.text_frame.paragraphs if p.text.strip()]
+        said = ((p, clean(_line(p._p))) for p in shape.text_frame.paragraphs)
+        paragraphs = [(p, text) for p, text in said if text.strip()]
         listed = shape.is_placeholder and len(paragraphs) > 1
         counts = dict[int, int]()
-        for index, paragraph in enumerate(paragraphs):
+        for index, (paragraph, text) in enumerate(paragraphs):
             mark = _mark(paragraph, counts)
-            text = clean(paragraph.text.replace("\v", "\n"))
             if listed or paragraph.level or mark:
                 blocks.item(text, depth=paragraph.level, first=index == 0, mark=mark)
             else:
                 blocks.add(text, gap="\n\n" if index == 0 else "\n")
+
+
+def _text(frame: Any) -> str:
+    return "\n".join(_line(p._p) for p in frame.paragraphs)
+
+
+def _line(node: Any) -> str:
+    """The words of a paragraph, or of a part of an equation."""
+    pieces: list[tuple[str, bool]] = []
+
+    def walk(element: Any) -> None:
+        for child in element:
+            if child.tag == f"{_A}t":
+                look = element.find(f"{_A}rPr")
+                look = {} if look is None else look.attrib
+                up, words = number(look.get("baseline", ""), 0), child.text or ""
+                pieces.append((raised(words) if up else words, look.get("strike", "noStrike") != "noStrike"))
+            elif child.tag == f"{M}t":
+                pieces.append((child.text or "", False))
+            elif child.tag == f"{_A}br":
+                pieces.append(("\n", False))
+            elif child.tag in PARTS:
+                pieces.append((in_line(child, _line), False))
+            elif child.tag not in _BESIDE:
+                walk(child)
+
+    walk(node)
+    return joined(pieces)
 
 
 def _mark(paragraph: Any, counts: dict[int, int]) -> str:
@@ -152,7 +199,7 @@ def _table(table: Any) -> list[list[str]]:
     for top, row in enumerate(table.rows):
         words = []
         for column, cell in enumerate(row.cells):
-            text = down.get((top, column), "") if cell.is_spanned else cell.text_frame.text.replace("\v", " ")
+            text = down.get((top, column), "") if cell.is_spanned else _text(cell.text_frame)
             if cell.is_merge_origin:
                 down.update({(top + below, column): text for below in range(1, min(cell.span_height, 1000))})
             words.append(text)
@@ -166,18 +213,27 @@ def _chart(chart: Any, blocks: Blocks) -> None:
     tables: dict[tuple[str, ...], list[tuple[str, list[str]]]] = {}
     with contextlib.suppress(Exception):
         if chart.has_title and chart.chart_title.has_text_frame:
-            blocks.add(chart.chart_title.text_frame.text)
+            blocks.add(_text(chart.chart_title.text_frame))
         from_1904 = chart._chartSpace.xpath("./c:date1904/@val") in (["1"], ["true"])
         for plot in chart.plots:
             with contextlib.suppress(Exception):
-                series = [(str(each.name or ""), _figures(each, from_1904)) for each in plot.series]
-                tables.setdefault(tuple(_categories(plot, from_1904)), []).extend(series)
+                for along, columns in _plotted(plot, from_1904):
+                    tables.setdefault(along, []).extend(columns)
     for categories, series in tables.items():
         rows = [["", *(name for name, _ in series)]]
         for index, category in enumerate(categories):
             rows.append([category, *(figures[index] if index < len(figures) else "" for _, figures in series)])
         if series and categories:
             blocks.table(rows)
+
+
+def _plotted(plot: Any, from_1904: bool) -> Iterator[tuple[tuple[str, ...], list[tuple[str, list[str]]]]]:
+    """What its figures stand along, and each column of them with its name."""
+    if plot._element.xpath("./c:ser/c:yVal"):
+        yield from (_points(series, from_1904) for series in plot.series)
+    else:
+        columns = [(str(each.name or ""), _figures(each, from_1904)) for each in plot.series]
+        yield tuple(_categories(plot, from_1904)), columns
 
 
 def _categories(plot: Any, from_1904: bool) -> list[str]:
@@ -190,6 +246,22 @@ def _categories(plot: Any, from_1904: bool) -> list[str]:
 def _figures(series: Any, from_1904: bool) -> list[str]:
     form = _format(series._element, "./c:val/c:numRef") or ""
     return [_cell(value, form, from_1904) for value in series.values]
+
+
+def _points(series: Any, from_1904: bool) -> tuple[tuple[str, ...], list[tuple[str, list[str]]]]:
+    """Those of a scatter chart: how far along they lie, and as columns how high, and how large bubbles are."""
+
+    def cached(name: str) -> dict[int, str]:
+        form, points = _format(series._element, f"./c:{name}/c:numRef"), series._element.xpath(f"./c:{name}//c:pt")
+        found = {number(point.get("idx", ""), 0): point.findtext("{*}v", "") for point in points}
+        return found if form is None else {at: _cell(float(v), form, from_1904) for at, v in found.items()}
+
+    x, y, size = map(cached, ("xVal", "yVal", "bubbleSize"))
+    name, places = str(series.name or ""), sorted(y)
+    columns = [(name, [y[at] for at in places])]
+    if size:
+        columns.append((f"{name} (size)".strip(), [size.get(at, "") for at in places]))
+    return tuple(x.get(at, "") if x else str(at + 1) for at in places), columns
 
 
 def _format(element: Any, of: str) -> str | None:

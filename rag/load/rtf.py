@@ -6,7 +6,8 @@ knows no headings. Groups are a list, not recursion; nothing in the file is a pa
     \f1 \'e9 \u8364?      bytes in the code page of the font, characters with `\uc` stand-ins behind each
     \s2, \outlinelevel1   headings, by the paragraph or its style
     \cell \row            tables; a table in a cell is words of that cell
-    {\footnote ...}       below the paragraph that it belongs to
+    {\footnote ...}       below the paragraph that it belongs to, as the text of a box is
+    {\header ...}         above the text, once; {\footer ...} below it
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from rag.load.blocks import Blocks
 from rag.load.decode import clean
+from rag.load.edges import framed
+from rag.load.raised import LEAST_RAISED, joined, raised
 from rag.types import Source
 
 if TYPE_CHECKING:
@@ -32,13 +35,16 @@ _WORDS = {
     "qmspace": " ", "bullet": "•", "lquote": "‘", "rquote": "’", "ldblquote": "“", "rdblquote": "”",
     "nestcell": " ", "nestrow": "\n",
 }  # fmt: skip
-# groups that hold no text of the page: tables of the file's own, fields' codes, pictures, head and foot lines
+# groups that hold no text of the page: tables of the file's own, pictures and what shapes look like
 _SILENT = frozenset(
-    "colortbl listtable listoverridetable revtbl rsidtbl pict objdata fldinst xe tc tcn header headerl headerr headerf"  # noqa: SIM905 - three lines, not forty
-    " footer footerl footerr footerf ftnsep ftnsepc aftnsep aftnsepc pn pnseclvl annotation atnid"
+    "colortbl listtable listoverridetable revtbl rsidtbl pict objdata xe tc tcn sp"  # noqa: SIM905 - three lines, not forty
+    " ftnsep ftnsepc aftnsep aftnsepc pn pnseclvl annotation atnid"
     " atnauthor bkmkstart bkmkend datafield filetbl private nonesttables upr template themedata".split()
 )
-_LOUD = frozenset({"ud", "shptxt", "shpinst", "nesttableprops"})  # text, though a `\*` stands before them
+_LOUD = frozenset({"ud", "shpinst", "nesttableprops"})  # text, though a `\*` stands before them
+_KNOWN = frozenset({"footnote", "shptxt", "fldinst"})  # not all programs write that `\*`
+_FLOWS = frozenset({"page", "note", "box", "head", "foot"})
+_PAGE_FIELD = re.compile(r"\s*(?:PAGE|NUMPAGES|SECTIONPAGES)\b", re.IGNORECASE)
 _CHARSETS = {
     77: "mac_roman", 128: "cp932", 129: "cp949", 130: "cp1361", 134: "gbk", 136: "cp950", 161: "cp1253", 162: "cp1254",
     163: "cp1258", 177: "cp1255", 178: "cp1256", 186: "cp1257", 204: "cp1251", 222: "cp874", 238: "cp1250",
@@ -49,6 +55,7 @@ _BULLETS = str.maketrans({"\uf0b7": "•", "\uf0a7": "▪", "\uf0d8": "•"})
 _MARK = 40  # characters of a mark
 _TYPED = re.compile(r"(?:[•◦▪–-]|(\(?\w{1,4}[.)]))\t")  # a list's sign that is a part of the text, as pandoc writes it
 _STEP = 360  # by which each level of such a list is indented
+_SAME_CHARS = 1_000_000  # of merged cells: characters repeated, in all
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 
 
@@ -56,10 +63,12 @@ _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 class _Group:
     """What a closing brace takes back."""
 
-    into: str = "page"  # page, note, mark, fonts, styles, title, info or nowhere
+    into: str = "page"  # one of _FLOWS, mark, code (of a field), fonts, styles, title, info or nowhere
     skip: int = 1  # stand-ins behind a \u
     font: int = -1
     hidden: bool = False
+    raised: bool = False
+    struck: bool = False
     starred: bool = False
 
 
@@ -82,8 +91,8 @@ class _Style:
 def load(data: bytes, relative: str, config: Load) -> Source:
     reader = _Reader(config.max_chars)
     reader.read(data.decode("latin-1"))
-    blocks = reader.blocks
     title = " ".join(clean("".join(reader.title)).split()) or None
+    blocks = framed(reader.edge("head"), reader.blocks, reader.edge("foot"), title)
     return Source(relative, blocks.text, "rtf", title=title, headings=blocks.headings)
 
 
@@ -99,14 +108,20 @@ class _Reader:
         self._defining = 0  # the font or style that is being defined
         self._styles: dict[int, _Style] = {}
         self._shape = _Paragraph()
-        self._words: list[str] = []
+        self._words: list[tuple[str, bool]] = []  # with whether they are struck out
         self._mark: list[str] = []  # what stands in front of a list's item, or of a heading
         self._typed_out = False  # the paragraph is an item as WordPad and Word 6 write it
-        self._notes: list[list[str]] = []
+        self._beside: list[list[tuple[str, bool]]] = []  # notes and boxes of the paragraph
+        self._edges: dict[str, list[tuple[str, bool]]] = {"head": [], "foot": []}
+        self._code = ""  # of the field that was last begun
         self._bytes = bytearray()  # of a code page, not yet text
         self._pass = 0  # stand-ins that are left to pass over
         self._cells: list[str] = []
         self._rows: list[list[str]] = []
+        self._columns: list[tuple[int, bool]] = []  # where each ends, and whether its cell goes on from the row above
+        self._goes_on = False  # the cell that is being defined
+        self._above: dict[int, str] = {}  # the words of the row above, by where the cells end
+        self._left = _SAME_CHARS
         self._in_list = False
 
     def read(self, text: str) -> None:
@@ -144,6 +159,9 @@ class _Reader:
         self._end()
         self._end_table()
 
+    def edge(self, which: str) -> list[str]:
+        return joined(self._edges[which]).translate(_BULLETS).split("\n")
+
     def _stand_in_or(self, data: bytes) -> None:
         passed = min(self._pass, len(data))
         self._pass -= passed
@@ -159,11 +177,18 @@ class _Reader:
         group = self._group
         if group.hidden:
             return
+        piece = (raised(text) if group.raised else text, group.struck)
         match group.into:
             case "page":
-                self._words.append(text)
+                self._words.append(piece)
             case "note":
-                self._notes[-1].append(text)
+                self._beside[-1].append((piece[0].replace("\n", " "), group.struck))
+            case "box":
+                self._beside[-1].append(piece)
+            case "head" | "foot":
+                self._edges[group.into].append(piece)
+            case "code":
+                self._code = self._code or text
             case "mark":
                 self._mark.append(text)
             case "title":
@@ -183,7 +208,7 @@ class _Reader:
 
     def _word(self, word: str, number: int | None) -> None:
         group = self._group
-        if group.starred and word == "footnote":  # Writer and pandoc star what Word doesn't
+        if group.starred and word in _KNOWN:
             self._group = group = replace(group, starred=False)
         elif group.starred:
             self._group = group = replace(group, starred=False, into=group.into if word in _LOUD else "nowhere")
@@ -206,7 +231,12 @@ class _Reader:
         elif word in ("v", "deleted"):
             self._group = replace(group, hidden=number != 0)
         elif word == "plain":
-            self._group = replace(group, hidden=False)
+            self._group = replace(group, hidden=False, raised=False, struck=False)
+        elif word in ("super", "sub", "nosupersub", "up", "dn"):
+            up = number if word == "up" and number is not None else LEAST_RAISED if word in ("super", "up") else 0
+            self._group = replace(group, raised=up >= LEAST_RAISED)
+        elif word in ("strike", "striked"):
+            self._group = replace(group, struck=number != 0)
         elif word == "ansicpg":
             self._page = _known(f"cp{number}")
         elif word in _PAGES:
@@ -215,7 +245,13 @@ class _Reader:
             self._fonts[self._defining] = _CHARSETS.get(number or 0, self._page)
         elif word in _SILENT:
             self._group = replace(group, into="nowhere")
-        elif group.into in ("page", "note"):
+        elif word == "field":
+            self._code = ""
+        elif word == "fldinst":
+            self._group = replace(group, into="code")
+        elif word == "fldrslt" and group.into in self._edges and _PAGE_FIELD.match(self._code):
+            self._group = replace(group, into="nowhere")
+        elif group.into in _FLOWS:
             self._on_page(word, number)
         elif group.into == "styles":
             self._of_style(word, number)
@@ -240,13 +276,18 @@ class _Reader:
             case "listtext" | "pntext" if group.into == "page":
                 self._mark, self._group = [], replace(group, into="mark")
                 self._typed_out = word == "pntext"
-            case "footnote" if group.into == "page":
-                self._notes.append([])
-                self._group = replace(group, into="note")
-            case "par" | "sect" | "page" | "column" if group.into == "note" or (shape.in_table and word == "par"):
+            case "footnote" | "shptxt" if group.into == "page":
+                self._beside.append([])
+                self._begin("note" if word == "footnote" else "box")
+            case "header" | "headerl" | "headerr" | "headerf" | "footer" | "footerl" | "footerr" | "footerf":
+                self._begin("head" if word.startswith("header") else "foot")
                 self._say("\n")
-            case _ if group.into == "note":  # its paragraphs have shapes of their own, which nobody needs
-                self._say(" " if word in ("cell", "row") else "")
+            case "par" | "sect" | "page" | "column" if group.into != "page" or (shape.in_table and word == "par"):
+                self._say("\n")
+            case "cell" | "row" if group.into != "page":
+                self._say("\t" if word == "cell" else "\n")
+            case _ if group.into != "page":  # their paragraphs have shapes of their own, which nobody needs
+                pass
             case "par" | "sect" | "page" | "column":
                 self._end()
             case "pard":
@@ -264,16 +305,36 @@ class _Reader:
             case "intbl":
                 shape.in_table = True
             case "cell":
-                self._cells.append("".join(self._words))
+                self._cells.append(joined(self._words))
                 self._words = []
+            case "trowd":
+                self._columns = []
+            case "clvmrg":
+                self._goes_on = True
+            case "cellx":
+                self._columns.append((number or 0, self._goes_on))
+                self._goes_on = False
             case "row":
                 if self._cells:
-                    self._rows.append(self._cells)
+                    self._rows.append(self._whole(self._cells))
                 self._cells = []
+
+    def _whole(self, cells: list[str]) -> list[str]:
+        """A row with the words of merged cells, unless a file makes too much of that."""
+        for at, (end, goes_on) in enumerate(self._columns[: len(cells)]):
+            words = self._above.get(end, "") if goes_on and not cells[at].strip() else ""
+            if words and len(words) < self._left:
+                self._left -= len(words)
+                cells[at] = words
+        self._above = {end: cell for (end, _), cell in zip(self._columns, cells, strict=False)}
+        return cells
+
+    def _begin(self, into: str) -> None:
+        self._group = replace(self._group, into=into, raised=False, struck=False)
 
     def _end(self) -> None:
         """The end of a paragraph."""
-        text = clean("".join(self._words).translate(_BULLETS)).strip()
+        text = clean(joined(self._words).translate(_BULLETS)).strip()
         self._words = []
         mark, self._mark = clean("".join(self._mark).translate(_BULLETS)).strip(), []
         typed_out, self._typed_out = self._typed_out, False
@@ -294,9 +355,10 @@ class _Reader:
         else:
             self.blocks.add(text)
         self._in_list = bool(text) and listed and not level
-        notes, self._notes = self._notes, []
-        for note in notes:
-            self.blocks.add(" ".join(clean("".join(note)).split()))
+        beside, self._beside = self._beside, []
+        for pieces in beside:
+            for line in clean(joined(pieces).translate(_BULLETS)).split("\n"):
+                self.blocks.add(" ".join(line.split()))
 
     def _level(self) -> int | None:
         """1 is the outermost."""
@@ -309,7 +371,7 @@ class _Reader:
         return level + 1 if level is not None and 0 <= level < 9 else None
 
     def _end_table(self) -> None:
-        rows, self._rows = self._rows, []
+        rows, self._rows, self._above = self._rows, [], {}
         if self._cells:  # cut off in the middle of a row
             rows.append(self._cells)
             self._cells = []
