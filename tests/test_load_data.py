@@ -128,6 +128,26 @@ def test_paragraphs_within_a_text_stay_paragraphs() -> None:
     assert load(f"<TEI>{tei}</TEI>", "a.xml", "xml").text.endswith("# Letter\n\nDear Anna.\n\nIt rains.")
 
 
+@pytest.mark.parametrize(
+    ("element", "text"),
+    [
+        ('<line sku="B1" amount="300">Desk</line>', "line (sku=B1, amount=300): Desk"),
+        ('<note from="Ann"/>', "note (from=Ann)"),
+        ('<item id="5">Words <b>beside</b></item>', "item (id=5): Words beside"),
+        ('<title year="1951">Foundation</title>', "# Foundation\n\ntitle (year=1951)"),
+        ('<code language="py">x = 1</code>', "code (language=py)\n\n```\nx = 1\n```"),
+        (
+            '<p id="P12" class="x">It rains.</p><line id="7" qty="2">Desk</line>',
+            "It rains.\n\nline (id=7, qty=2): Desk",
+        ),
+        ("<line><sku>B1</sku><qty>3</qty></line><p><b>a</b><i>b</i></p>", "sku: B1\nqty: 3\n\nab"),
+        ("<note><hi>Beware</hi></note>", "Beware"),
+    ],
+)
+def test_xml_shows_attributes_behind_the_name_of_any_element(element: str, text: str) -> None:
+    assert load(f"<doc>{element}</doc>", "a.xml", "xml").text == text
+
+
 def test_entities_of_xml_stay_closed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("sesame")
     doctype = f'<!DOCTYPE d [<!ENTITY e SYSTEM "file://{tmp_path}/secret"><!ENTITY a "boom">]>'
