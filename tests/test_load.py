@@ -144,6 +144,7 @@ def test_encodings_are_detected(tmp_path: Path, text: str, encoding: str) -> Non
         (b"a\r\nb\rc\n", "a\nb\nc\n"),
         (b"\xef\xbb\xbfBOM", "BOM"),
         (b"a\x00b\x01c", "a b c"),
+        (b"\x1b[1;31mERROR\x1b[0m disk", "ERROR disk"),
         (b"page one\x0cpage two", "page one\npage two"),
         (b"lone \xed\xa0\x80 surrogate", "lone \ufffd surrogate"),
         (b"pair \xed\xa0\xbd\xed\xb8\x80 of them", "pair \U0001f600 of them"),

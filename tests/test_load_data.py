@@ -193,6 +193,26 @@ def test_cells_are_pages_and_outputs_short() -> None:
     assert len(load(json.dumps(notebook()), "a.ipynb", "ipynb", Load(max_pages=2)).pages) == 2
 
 
+@pytest.mark.parametrize(
+    ("outputs", "text"),
+    [
+        ([{"output_type": "stream", "text": ["  0%|  |\r", " 50%|# |\r", "100%|##|\n", "\x1b[32mdone\x1b[0m\r\n"]}],
+         "100%|##|\ndone"),
+        ([{"output_type": "stream", "name": "stderr", "text": "\r 1/2"},
+          {"output_type": "stream", "name": "stderr", "text": "\r 2/2"},
+          {"output_type": "stream", "name": "stdout", "text": "ok"}], " 2/2\nok"),
+        ([{"output_type": "display_data", "data": {"text/markdown": ["**Best**: 0.93"],
+                                                   "text/plain": "<IPython.core.display.Markdown object>"}},
+          {"output_type": "display_data", "data": {"text/html": "<b>7</b><script>y()",
+                                                   "text/plain": "<IPython.core.display.HTML object>"}},
+          {"output_type": "execute_result", "data": {"text/plain": "<5 objects>"}}], "**Best**: 0.93\n7\n<5 objects>"),
+    ],
+)  # fmt: skip
+def test_outputs_are_those_that_a_terminal_shows(outputs: Any, text: str) -> None:
+    cell = {"cell_type": "code", "source": "", "outputs": outputs}
+    assert load(json.dumps({"cells": [cell]}), "a.ipynb", "ipynb").text == f"Output:\n\n```\n{text}\n```"
+
+
 def test_format_3_is_read_and_what_is_no_notebook_refused() -> None:
     cells = [{"cell_type": "heading", "level": 2, "source": "Old"}, {"cell_type": "code", "input": ["x = 1"]}]
     source = load(json.dumps({"worksheets": [{"cells": cells}]}), "a.ipynb", "ipynb")

@@ -57,22 +57,24 @@ def _office(data: bytes) -> str:
 
 
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_ESCAPES = re.compile(r"\x1b\[[0-?]{0,40}[ -/]{0,4}[@-~]")  # ECMA-48: colours, moves of the cursor
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    r"""No BOM; `\r\n`, `\r` and form feed -> `\n`; other control characters -> space; no lone surrogate.
+    r"""No BOM, no colours of a terminal; `\r\n`, `\r` and form feed -> `\n`; other control characters -> space; no lone
+    surrogate.
 
     Surrogate pairs (CESU-8, Java's "UTF-8") become their character, lone ones U+FFFD. Cleaning twice changes
     nothing.
 
-    >>> clean("\ufeffa\r\nb\rc\x00d\ud800")
-    'a\nb\nc d\ufffd'
+    >>> clean("\ufeffa\r\nb\rc\x00d\ud800"), clean("\x1b[1;32mok\x1b[0m")
+    ('a\nb\nc d\ufffd', 'ok')
     """
     if _SURROGATES.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     text = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n").replace("\x0c", "\n")
-    return _CONTROLS.sub(" ", text)
+    return _CONTROLS.sub(" ", _ESCAPES.sub("", text))
 
 
 def decode(data: bytes, declared: str | None = None) -> tuple[str, str, tuple[str, ...]]:
