@@ -125,17 +125,35 @@ JAPANESE = "トークン化はテキストを小さな部分に分割します�
         (FRENCH, "cp1252"),
         (GERMAN, "latin-1"),
         ("naïve café", "cp1252"),
-        (RUSSIAN, "cp1251"),
-        (RUSSIAN, "koi8-r"),
-        (POLISH, "cp1250"),
-        (JAPANESE, "shift_jis"),
-        (JAPANESE, "euc_jp"),
+        ("Der Preis beträgt 12 €, 5\xa0€/m² oder 3 T€.", "iso8859-15"),
+        ("5 €", "iso8859-15"),
+        ("L'œuvre : cœur, Œuvres complètes, CŒUR", "iso8859-15"),
+        ("Œuvre complète de Molière", "iso8859-15"),
+        ("Herr Škoda und Frau Žižková", "iso8859-15"),
+        ("Ein ½ Liter, 1½l und ¼ der Größe, ´so´ sagt er", "latin-1"),
     ],
 )
 def test_encodings_are_detected(tmp_path: Path, text: str, encoding: str) -> None:
     source = load(put(tmp_path, "a.txt", text.encode(encoding)))
     assert source.text == text
     assert source.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8-r"),
+        (POLISH, "cp1250"),
+        (JAPANESE, "shift_jis"),
+        (JAPANESE, "euc_jp"),
+        ("Das geht´s ½ so: ROCK´N´ROLL über alles", "latin-1"),  # as ISO 8859-15 "ROCKŽNŽROLL"
+    ],
+)
+def test_an_encoding_that_is_a_guess_is_said_to_be_one(tmp_path: Path, text: str, encoding: str) -> None:
+    source = load(put(tmp_path, "a.txt", text.encode(encoding)))
+    assert (source.text == text) == (encoding != "latin-1")
+    assert source.warnings == (f"read as {source.metadata['encoding']}, which is a guess",)
 
 
 @pytest.mark.parametrize(
