@@ -47,6 +47,20 @@ def test_json_reads_as_lines_sections_and_tables() -> None:
     assert label("pump.json", source.locate(source.text.index("[1].no"))) == "pump.json:36 (people > 1: Ann > rooms)"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([[1, 2], [3, 4]], "[1]: 1, 2\n[2]: 3, 4"),
+        ({"at": [[[1, 2], [3, 4]], []]}, "# at\n\n[1][1]: 1, 2\n[1][2]: 3, 4"),
+        ([["name", "age"], ["Ann", 5], ["Bo", None]], "| name | age |\n| --- | --- |\n| Ann | 5 |\n| Bo |  |"),
+        ([["Ann", "Bo"], ["Cleo", "Dan"]], "[1]: Ann, Bo\n[2]: Cleo, Dan"),
+        ([["a", 1], [], ["c"]], "[1]: a, 1\n[3]: c"),
+    ],
+)
+def test_lists_in_a_list_stay_apart(value: Any, text: str) -> None:
+    assert load(json.dumps(value), "a.json", "json").text == text
+
+
 def test_jsonl_has_a_record_a_line() -> None:
     source = load('{"q": "a", "r": 1}\n\n{"q": "b", "r": 2}\nbroken\n', "a.jsonl", "json")
     assert source.text == "| q | r |\n| --- | --- |\n| a | 1 |\n| b | 2 |"
