@@ -30,6 +30,7 @@ MOST_BYTES = 64 << 20  # of all attachments together
 LACKS = 0.2  # of the characters in words; a plain form that a mail program made of the other lacks none
 _HEADER = 4000  # characters
 _SHOWN = ("From", "To", "Cc", "Date")
+_MOST_PAGE = 8 << 20  # characters; a longer page isn't held against its plain form: that would take its time twice
 _ENCODED = ("base64", "quoted-printable")
 _DEEPEST_PAGE = 3  # a page in its pictures (related) in its files (mixed)
 _URL = re.compile(r"https?://\S+")
@@ -215,6 +216,8 @@ def _is_stub(plain: EmailMessage, rich: EmailMessage) -> bool:
     try:
         page, text = _decoded(rich), _decoded(plain)
     except DocumentError:  # no text
+        return False
+    if len(page) > _MOST_PAGE:
         return False
     shown = visible(page).text
     told, in_page, unseen = _words(_URL.sub("", text)), _words(shown), hidden(page, shown)
