@@ -125,11 +125,12 @@ JAPANESE = "トークン化はテキストを小さな部分に分割します�
         (FRENCH, "cp1252"),
         (GERMAN, "latin-1"),
         ("naïve café", "cp1252"),
-        (RUSSIAN, "cp1251"),
-        (RUSSIAN, "koi8-r"),
-        (POLISH, "cp1250"),
-        (JAPANESE, "shift_jis"),
-        (JAPANESE, "euc_jp"),
+        ("Der Preis beträgt 12 €, 5\xa0€/m² oder 3 T€.", "iso8859-15"),
+        ("5 €", "iso8859-15"),
+        ("L'œuvre : cœur, Œuvres complètes, CŒUR", "iso8859-15"),
+        ("Œuvre complète de Molière", "iso8859-15"),
+        ("Herr Škoda und Frau Žižková", "iso8859-15"),
+        ("Ein ½ Liter, 1½l und ¼ der Größe, ´so´ sagt er", "latin-1"),
     ],
 )
 def test_encodings_are_detected(tmp_path: Path, text: str, encoding: str) -> None:
@@ -139,11 +140,33 @@ def test_encodings_are_detected(tmp_path: Path, text: str, encoding: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8-r"),
+        (POLISH, "cp1250"),
+        (JAPANESE, "shift_jis"),
+        (JAPANESE, "euc_jp"),
+    ],
+)
+def test_an_encoding_that_is_a_guess_is_said_to_be_one(tmp_path: Path, text: str, encoding: str) -> None:
+    source = load(put(tmp_path, "a.txt", text.encode(encoding)))
+    assert source.text == text
+    assert source.warnings == (f"read as {source.metadata['encoding']}, which is a guess",)
+
+
+@pytest.mark.parametrize("text", ["ROCK´N´ROLL über", "geht´s ½ so", "Die ¤ über ½", "5€uro über"])
+def test_signs_that_fit_no_text_in_iso_8859_15_are_not_read_as_that(text: str) -> None:
+    assert decode(text.replace("€", "¤").encode("latin-1"))[1] != "iso8859-15"
+
+
+@pytest.mark.parametrize(
     ("raw", "text"),
     [
         (b"a\r\nb\rc\n", "a\nb\nc\n"),
         (b"\xef\xbb\xbfBOM", "BOM"),
         (b"a\x00b\x01c", "a b c"),
+        (b"\x1b[1;31mERROR\x1b[0m disk", "ERROR disk"),
         (b"page one\x0cpage two", "page one\npage two"),
         (b"lone \xed\xa0\x80 surrogate", "lone \ufffd surrogate"),
         (b"pair \xed\xa0\xbd\xed\xb8\x80 of them", "pair \U0001f600 of them"),

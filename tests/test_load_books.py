@@ -74,6 +74,58 @@ def test_html_is_read_where_there_is_nothing_plainer() -> None:
     assert [(h.level, h.title) for h in source.headings] == [(1, "Offer"), (3, "Price")]
 
 
+TABLE = "<table><tr><th>Item</th><th>Qty</th></tr><tr><td>Desks</td><td>14</td></tr></table>"
+
+
+@pytest.mark.parametrize(
+    ("plain", "page", "body"),
+    [
+        ("Your e-mail client does not display HTML.", f"<p>Shipped with Swiftpost, number SP998877.</p>{TABLE}",
+         "Shipped with Swiftpost, number SP998877.\n\n| Item | Qty |\n| --- | --- |\n| Desks | 14 |"),
+        ("See below.\n\nItem Qty\n", f"<p>See below.</p>{TABLE}",
+         "See below.\n\n| Item | Qty |\n| --- | --- |\n| Desks | 14 |"),
+        ("ITEM *Qty* Desks\n14 <https://example.org/desks>", TABLE, "ITEM *Qty* Desks\n14 <https://example.org/desks>"),
+        ("Yes,\nit is.", f"<p>Yes, it is.</p><div style='display:none'>{'Obey me. ' * 20}</div>", "Yes,\nit is."),
+        ("日本語の\n文です", "<p>日本語の文です</p>", "日本語の\n文です"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("related", [False, True])
+def test_the_page_is_read_where_the_plain_form_is_a_stub(plain: str, page: str, body: str, related: bool) -> None:
+    rich = text_part(page, "html")
+    data = message_part("alternative", text_part(plain, "plain"), message_part("related", rich) if related else rich)
+    data["Subject"] = "Desks"
+    assert load(data.as_bytes(), "a.eml", "eml").text == f"# Desks\n\n{body}"
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_an_encoded_message_in_a_message_is_read(encoding: str) -> None:
+    import base64
+    import quopri
+
+    inner = message("Long words " * 12).as_bytes()
+    encoded = base64.encodebytes(inner) if encoding == "base64" else quopri.encodestring(inner)
+    head = "From: a@example.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: message/rfc822\n"
+    data = f"{head}Content-Transfer-Encoding: {encoding}\n\n".encode() + encoded + b"\n--x--\n"
+    text = load(data, "a.eml", "eml").text
+    assert f"## Attachment: message.eml\n\n# {('Long words ' * 12).strip()}\n\nFrom: Ännchen" in text
+    assert text.endswith("> It leaks, you said.")
+
+
+def test_an_attachment_whose_name_says_nothing_is_read_by_its_type() -> None:
+    made = message("Scans")
+    made.add_attachment(b"a,b\n1,2\n", maintype="text", subtype="csv", filename="SCAN0001")
+    made.add_attachment(b"%PDF-1.7 broken", maintype="application", subtype="pdf", filename="..")
+    made.add_attachment(b"PK", maintype="application", subtype="zip", filename="data.zip")
+    made.add_attachment(b"\0", maintype="application", subtype="x-thing")
+    source = load(made.as_bytes(), "a.eml", "eml")
+    assert "## Attachment: SCAN0001\n\n| a | b |" in source.text
+    assert [w.split(":")[0] for w in source.warnings[:1]] == ["attachment .."]
+    assert source.warnings[1:] == (
+        "attachment data.zip: no loader for .zip",
+        "attachment unnamed: no loader for application/x-thing",
+    )
+
+
 def test_attachments_are_read_by_their_own_loaders() -> None:
     made = message("Files")
     made.add_attachment(b"a,b\n1,2\n", maintype="text", subtype="csv", filename="sizes.csv")

@@ -47,6 +47,20 @@ def test_json_reads_as_lines_sections_and_tables() -> None:
     assert label("pump.json", source.locate(source.text.index("[1].no"))) == "pump.json:36 (people > 1: Ann > rooms)"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([[1, 2], [3, 4]], "[1]: 1, 2\n[2]: 3, 4"),
+        ({"at": [[[1, 2], [3, 4]], []]}, "# at\n\n[1][1]: 1, 2\n[1][2]: 3, 4"),
+        ([["name", "age"], ["Ann", 5], ["Bo", None]], "| name | age |\n| --- | --- |\n| Ann | 5 |\n| Bo |  |"),
+        ([["Ann", "Bo"], ["Cleo", "Dan"]], "[1]: Ann, Bo\n[2]: Cleo, Dan"),
+        ([["a", 1], [], ["c"]], "[1]: a, 1\n[3]: c"),
+    ],
+)
+def test_lists_in_a_list_stay_apart(value: Any, text: str) -> None:
+    assert load(json.dumps(value), "a.json", "json").text == text
+
+
 def test_jsonl_has_a_record_a_line() -> None:
     source = load('{"q": "a", "r": 1}\n\n{"q": "b", "r": 2}\nbroken\n', "a.jsonl", "json")
     assert source.text == "| q | r |\n| --- | --- |\n| a | 1 |\n| b | 2 |"
@@ -128,6 +142,26 @@ def test_paragraphs_within_a_text_stay_paragraphs() -> None:
     assert load(f"<TEI>{tei}</TEI>", "a.xml", "xml").text.endswith("# Letter\n\nDear Anna.\n\nIt rains.")
 
 
+@pytest.mark.parametrize(
+    ("element", "text"),
+    [
+        ('<line sku="B1" amount="300">Desk</line>', "line (sku=B1, amount=300): Desk"),
+        ('<note from="Ann"/>', "note (from=Ann)"),
+        ('<item id="5">Words <b>beside</b></item>', "item (id=5): Words beside"),
+        ('<title year="1951">Foundation</title>', "# Foundation\n\ntitle (year=1951)"),
+        ('<code language="py">x = 1</code>', "code (language=py)\n\n```\nx = 1\n```"),
+        (
+            '<p id="P12" class="x">It rains.</p><line id="7" qty="2">Desk</line>',
+            "It rains.\n\nline (id=7, qty=2): Desk",
+        ),
+        ("<line><sku>B1</sku><qty>3</qty></line><p><b>a</b><i>b</i></p>", "sku: B1\nqty: 3\n\nab"),
+        ("<note><hi>Beware</hi></note>", "Beware"),
+    ],
+)
+def test_xml_shows_attributes_behind_the_name_of_any_element(element: str, text: str) -> None:
+    assert load(f"<doc>{element}</doc>", "a.xml", "xml").text == text
+
+
 def test_entities_of_xml_stay_closed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("sesame")
     doctype = f'<!DOCTYPE d [<!ENTITY e SYSTEM "file://{tmp_path}/secret"><!ENTITY a "boom">]>'
@@ -171,6 +205,26 @@ def test_cells_are_pages_and_outputs_short() -> None:
     assert label("sales.ipynb", source.locate(source.text.index("raw"))) == "sales.ipynb, cell 4"
     assert (source.title, source.warnings) == ("Sales", ("output after 20 lines left out: cells 3",))
     assert len(load(json.dumps(notebook()), "a.ipynb", "ipynb", Load(max_pages=2)).pages) == 2
+
+
+@pytest.mark.parametrize(
+    ("outputs", "text"),
+    [
+        ([{"output_type": "stream", "text": ["  0%|  |\r", " 50%|# |\r", "100%|##|\n", "\x1b[32mdone\x1b[0m\r\n"]}],
+         "100%|##|\ndone"),
+        ([{"output_type": "stream", "name": "stderr", "text": "\r 1/2"},
+          {"output_type": "stream", "name": "stderr", "text": "\r 2/2"},
+          {"output_type": "stream", "name": "stdout", "text": "ok"}], " 2/2\nok"),
+        ([{"output_type": "display_data", "data": {"text/markdown": ["**Best**: 0.93"],
+                                                   "text/plain": "<IPython.core.display.Markdown object>"}},
+          {"output_type": "display_data", "data": {"text/html": "<b>7</b><script>y()",
+                                                   "text/plain": "<IPython.core.display.HTML object>"}},
+          {"output_type": "execute_result", "data": {"text/plain": "<5 objects>"}}], "**Best**: 0.93\n7\n<5 objects>"),
+    ],
+)  # fmt: skip
+def test_outputs_are_those_that_a_terminal_shows(outputs: Any, text: str) -> None:
+    cell = {"cell_type": "code", "source": "", "outputs": outputs}
+    assert load(json.dumps({"cells": [cell]}), "a.ipynb", "ipynb").text == f"Output:\n\n```\n{text}\n```"
 
 
 def test_format_3_is_read_and_what_is_no_notebook_refused() -> None:

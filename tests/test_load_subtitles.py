@@ -90,6 +90,34 @@ def test_vtt_takes_the_words_and_leaves_the_rest() -> None:
     assert source.warnings == ("1 blocks without a time left out",)
 
 
+@pytest.mark.parametrize(
+    ("words", "plain"),
+    [
+        ("If load < 2 t and slope > 5 %, use a and <b.", "If load < 2 t and slope > 5 %, use a and <b."),
+        ("a<b and c>d, <5 or 6>, f<int>", "a<b and c>d, <5 or 6>, f<int>"),
+        ('<c.green.bg_x>5 < 6</c> <lang en>yes</lang> <FONT color="#fff">12</FONT>', "5 < 6 yes 12"),
+        ("<i>so</I> <00:01:02.500>it<00:03.000> <b>is</b><br/>{\\an8}done", "so it is done"),
+    ],
+)
+def test_only_marks_are_taken_for_marks(words: str, plain: str) -> None:
+    assert read(f"1\n00:00:01,000 --> 00:00:02,000\n{words}\n", "a.srt").text == plain
+
+
+def test_a_cue_goes_from_its_times_to_the_next() -> None:
+    tight = "1\n00:00:01,000 --> 00:00:02,000\nOne\nof 2\n2\n00:00:02,000 --> 00:00:03,000\nTwo.\n"
+    assert read(tight, "a.srt").text == "One of 2\nTwo."
+    torn = "1\n00:00:01,000 --> 00:00:02,000\nOne\n\nNOTES follow.\n\n2\n00:00:02,000 --> 00:00:03,000\n3 --> 4.\n"
+    source = read(torn, "a.srt")
+    assert (source.text, source.warnings) == ("One NOTES follow.\n3 --> 4.", ())
+    web = "00:01.000 --> 00:02.000\nOne\n\nof 2\n\nNOTE no\n\nname\n00:02.000 --> 00:03.000\nB"
+    assert read(f"WEBVTT\nKind: captions\n\nintro\n{web}", "a.vtt").text == "One of 2\nB"
+
+
+def test_what_is_said_twice_stands_twice() -> None:
+    cues = "00:01.000 --> 00:02.000\n- No.\n\n00:02.000 --> 00:03.000\n- No.\n"
+    assert read(f"WEBVTT\n\n{cues}", "a.vtt").text == "- No.\n- No."
+
+
 def test_a_file_without_a_cue_is_refused() -> None:
     with pytest.raises(DocumentError, match="no cue with its time"):
         read("Just some words.", "talk.srt")

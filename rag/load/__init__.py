@@ -168,7 +168,7 @@ def needs_password() -> DocumentError:
     return DocumentError("encrypted, needs a password", "save a copy without a password")
 
 
-def unsupported(path: Path) -> tuple[str, str]:
+def unsupported(path: PurePath) -> tuple[str, str]:
     """Why there is no loader for a file of this name, and what to do.
 
     >>> unsupported(Path("prices.xls"))

@@ -57,30 +57,32 @@ def _office(data: bytes) -> str:
 
 
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_ESCAPES = re.compile(r"\x1b\[[0-?]{0,40}[ -/]{0,4}[@-~]")  # ECMA-48: colours, moves of the cursor
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    r"""No BOM; `\r\n`, `\r` and form feed -> `\n`; other control characters -> space; no lone surrogate.
+    r"""No BOM, no colours of a terminal; `\r\n`, `\r` and form feed -> `\n`; other control characters -> space; no lone
+    surrogate.
 
     Surrogate pairs (CESU-8, Java's "UTF-8") become their character, lone ones U+FFFD. Cleaning twice changes
     nothing.
 
-    >>> clean("\ufeffa\r\nb\rc\x00d\ud800")
-    'a\nb\nc d\ufffd'
+    >>> clean("\ufeffa\r\nb\rc\x00d\ud800"), clean("\x1b[1;32mok\x1b[0m")
+    ('a\nb\nc d\ufffd', 'ok')
     """
     if _SURROGATES.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     text = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n").replace("\x0c", "\n")
-    return _CONTROLS.sub(" ", text)
+    return _CONTROLS.sub(" ", _ESCAPES.sub("", text))
 
 
 def decode(data: bytes, declared: str | None = None) -> tuple[str, str, tuple[str, ...]]:
     """The clean text, the encoding's name and warnings.
 
     In this order: a BOM; UTF-16 by the place of its NULs; UTF-8; `declared` (an HTML page's own word); UTF-8
-    with a few broken bytes; Western European (cp1252) where every character fits; charset-normalizer; cp1252
-    with a warning. Raises DocumentError where the bytes are no text.
+    with a few broken bytes; Western European (cp1252, else ISO 8859-15) where every character fits; with a warning
+    what charset-normalizer guesses, else cp1252. Raises DocumentError where the bytes are no text.
     """
     for bom, name in _BOMS:
         if data.startswith(bom):
@@ -101,8 +103,9 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, str, tuple[st
     broken = text.count("\ufffd")
     if sum(c > "\x7f" for c in text) - broken >= 4 * broken:
         return _lenient(data, "utf-8")
-    if _is_western(data):
-        return clean(data.decode("cp1252")), "cp1252", ()
+    for encoding in ("cp1252", "iso8859-15"):
+        if (western := _western(data, encoding)) is not None:
+            return clean(western), encoding, ()
     return _guess(data)
 
 
@@ -185,15 +188,32 @@ _WESTERN = re.compile(
 )
 _SIGN_IN_WORD = re.compile("[A-Za-zÀ-ÿ][¡¢£¥§©ª«®°±²³´µ¶º»¼½¾¿×€‚„…“”•™‹›][A-Za-zÀ-ÿ]")
 
+# ISO 8859-15 differs from cp1252 in eight characters, and in that 0x80 to 0x9f are none: the euro of an amount, and
+# letters that "½ l", "It´s" and "1¼" don't become. "¼uvre" tells of it as "c½ur" does.
+_OEUVRE = re.compile("[¼½](?:uvr|ufs?\\b|il|d[eèi]|sop|cum|nol|str)")
+_CONTROL_IN_15 = re.compile("[\x80-\x9f]")
+_OF_15 = re.compile("[€ŠšŽžŒœŸ]")
+_FIT_15 = re.compile(
+    r"(?<![^\s\x00-~])€(?![^\s\x00-@\[-`{-~])|(?<![\da-zß-ÿ])Œ(?=[A-Za-z])|(?<![\dA-Z])œ(?=[a-z])|(?<=[A-Z])Ÿ"
+    r"|(?<![A-Za-zÀ-ÿ])[ŠŽ](?=[a-zà-ÿ])|(?<=[A-Za-zÀ-ÿ])[šž]|[šž](?=[a-zà-ÿ])"
+)
 
-def _is_western(data: bytes) -> bool:
+
+def _western(data: bytes, encoding: str) -> str | None:
+    """The text, where nothing speaks against its being Western European in that encoding."""
     try:
-        text = data.decode("cp1252")
+        text = data.decode(encoding)
     except UnicodeDecodeError:
-        return False
+        return None
+    letters = text
+    if encoding == "iso8859-15":
+        if _CONTROL_IN_15.search(text) or len(_OF_15.findall(text)) != len(_FIT_15.findall(text)):
+            return None
+        letters = re.sub("[ŠšŽž]", "", text)
     accented = sum(c > "\x7f" and c.isalpha() for c in text)
     plain = sum(c.isascii() and c.isalpha() for c in text)
-    return accented * 3 <= plain and _WESTERN.fullmatch(text) is not None and not _SIGN_IN_WORD.search(text)
+    odd = _SIGN_IN_WORD.search(text) or _OEUVRE.search(text)
+    return text if accented * 3 <= plain and _WESTERN.fullmatch(letters) and not odd else None
 
 
 def _guess(data: bytes) -> tuple[str, str, tuple[str, ...]]:
@@ -202,7 +222,7 @@ def _guess(data: bytes) -> tuple[str, str, tuple[str, ...]]:
     best = from_bytes(data).best()
     if best is not None:
         try:  # decoded here: str(best) drops what the detector takes for a mark
-            return clean(data.decode(best.encoding)), best.encoding, ()
+            return clean(data.decode(best.encoding)), best.encoding, (f"read as {best.encoding}, which is a guess",)
         except (LookupError, UnicodeError):
             pass
     warning = "encoding not recognised: read as cp1252"

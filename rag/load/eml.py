@@ -1,12 +1,15 @@
 """Messages (eml): who wrote to whom, when and what; then what was attached, read by the loaders of its own kinds.
 
-Python's `email` takes the message apart. Of a body in two forms the plain one is read. Attachments are never written to
-a disk: their names only say which loader reads them. How deep, how many and how large is bounded, and what isn't read
-is named all the same.
+Python's `email` takes the message apart. Of a body in two forms the plain one is read, unless it is a stub ("Your
+program shows no HTML"): shorter than what the other form shows, and without more than LACKS of it. Attachments are
+never written to a disk: their names, and where those say nothing their types, only tell which loader reads them. How
+deep, how many and how large is bounded, and what isn't read is named all the same.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import PurePosixPath
@@ -24,14 +27,42 @@ if TYPE_CHECKING:
 DEEPEST = 3  # messages in messages
 MOST_PARTS = 200
 MOST_BYTES = 64 << 20  # of all attachments together
+LACKS = 0.2  # of the characters in words; a plain form that a mail program made of the other lacks none
 _HEADER = 4000  # characters
 _SHOWN = ("From", "To", "Cc", "Date")
+_MOST_PAGE = 8 << 20  # characters; a longer page isn't held against its plain form: that would take its time twice
+_ENCODED = ("base64", "quoted-printable")
+_DEEPEST_PAGE = 3  # a page in its pictures (related) in its files (mixed)
+_URL = re.compile(r"https?://\S+")
+_WORD = re.compile(r"[^\W_\u3040-\u9fff]+|[\u3040-\u9fff]")  # lines of Chinese break anywhere
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_SUFFIXES = {
+    "text/plain": ".txt",
+    "text/html": ".html",
+    "text/markdown": ".md",
+    "text/csv": ".csv",
+    "text/xml": ".xml",
+    "text/rtf": ".rtf",
+    "application/xml": ".xml",
+    "application/json": ".json",
+    "application/rtf": ".rtf",
+    "application/pdf": ".pdf",
+    "application/epub+zip": ".epub",
+    "application/msword": ".doc",
+    "application/vnd.ms-excel": ".xls",
+    "application/vnd.ms-powerpoint": ".ppt",
+    f"{_OFFICE}.wordprocessingml.document": ".docx",
+    f"{_OFFICE}.presentationml.presentation": ".pptx",
+    f"{_OFFICE}.spreadsheetml.sheet": ".xlsx",
+    "application/vnd.oasis.opendocument.text": ".odt",
+    "message/rfc822": ".eml",
+}
 
 
 def load(data: bytes, relative: str, config: Load, depth: int = 0) -> Source:
     from email import message_from_bytes, policy
 
-    message = message_from_bytes(data, policy=policy.default)
+    message = message_from_bytes(data, policy=policy.default.clone(message_factory=_Part))
     if not any(name.lower() in ("from", "to", "date", "subject", "received", "message-id") for name in message):
         raise DocumentError("is no message: it has none of From, To, Date, Subject", "give the file its right suffix")
     reader = _Reader(config, depth)
@@ -47,6 +78,16 @@ def load(data: bytes, relative: str, config: Load, depth: int = 0) -> Source:
         metadata=unshown(reader.unseen),
         warnings=tuple(reader.warnings),
     )
+
+
+class _Part(EmailMessage):
+    """A message in base64, as some gateways attach one, is a file for the parser: it would read the letters of the
+    encoding as a message."""
+
+    def get_content_maintype(self) -> str:
+        kind = super().get_content_maintype()
+        encoded = kind == "message" and str(self["Content-Transfer-Encoding"]).strip().lower() in _ENCODED
+        return "application" if encoded else kind
 
 
 class _Reader:
@@ -75,10 +116,9 @@ class _Reader:
             self._attachment(part)
 
     def _body(self, part: EmailMessage) -> None:
-        data = _payload(part)
-        if not data.strip():
+        text = _decoded(part)
+        if not text.strip():
             return
-        text = _text(data, part.get_content_charset())
         if part.get_content_type() == "text/html":
             body = visible(text)  # a message is all matter
             self.blocks.marked(body.text, body.headings, deeper=1)
@@ -89,10 +129,10 @@ class _Reader:
     def _attachment(self, part: EmailMessage) -> None:
         name, data = _name(part), _content(part)
         said = f"{name} ({part.get_content_type()}, {len(data):,} bytes)"
-        source, why = self._read(name, data)
+        source, why = self._read(name, part.get_content_type(), data)
         if source is None:
             self.blocks.add(f"Attachment, not read: {said}")
-            if why:
+            if part.get_content_maintype() not in ("image", "audio", "video"):  # of those nobody expects words
                 self.warnings.append(f"attachment {name}: {why}")
             return
         self.blocks.heading(2, f"Attachment: {name}")
@@ -103,13 +143,16 @@ class _Reader:
         self.blocks.marked(source.text, source.headings, deeper)
         self.unseen += source.metadata.get("hidden", 0)
 
-    def _read(self, name: str, data: bytes) -> tuple[Source | None, str]:
-        """What its loader makes of it, or why that is nothing; "" where there is no loader."""
-        from rag.load import kind_of, load_bytes
+    def _read(self, name: str, declared: str, data: bytes) -> tuple[Source | None, str]:
+        """What its loader makes of it, or why that is nothing."""
+        from rag.load import kind_of, load_bytes, unsupported
 
-        kind = kind_of(PurePosixPath(name))
+        if kind_of(PurePosixPath(name)) is None:
+            name += _SUFFIXES.get(declared, "")
+        path = PurePosixPath(name)
+        kind = kind_of(path)
         if kind is None:
-            return None, ""
+            return None, unsupported(path)[0] if path.suffix else f"no loader for {declared}"
         if len(data) > self._room:
             return None, f"larger than the {self._room:,} bytes that are left for attachments"
         self._room -= len(data)
@@ -148,11 +191,46 @@ def _attached(form: EmailMessage) -> Iterator[tuple[EmailMessage, bool]]:
 
 
 def _preferred(forms: list[EmailMessage]) -> list[EmailMessage]:
-    for kind in ("text/plain", "text/html"):
-        found = [part for part in forms if part.get_content_type() == kind and _payload(part).strip()]
-        if found:
-            return found[:1]
-    return forms[-1:]
+    plain = next((form for form in forms if _is_text(form, "text/plain")), None)
+    rich = next((form for form in forms if _is_text(_first(form), "text/html")), None)
+    if plain and not (rich and _is_stub(plain, _first(rich))):
+        return [plain]
+    return [rich] if rich else forms[-1:]
+
+
+def _first(form: EmailMessage) -> EmailMessage:
+    """The page of a form that comes with its pictures or files; of any other the form itself."""
+    for _ in range(_DEEPEST_PAGE):
+        inner = next(form.iter_parts(), None) if form.get_content_maintype() == "multipart" else None
+        if not isinstance(inner, EmailMessage):
+            break
+        form = inner
+    return form
+
+
+def _is_text(part: EmailMessage, kind: str) -> bool:
+    return part.get_content_type() == kind and bool(_payload(part).strip())
+
+
+def _is_stub(plain: EmailMessage, rich: EmailMessage) -> bool:
+    try:
+        page, text = _decoded(rich), _decoded(plain)
+    except DocumentError:  # no text
+        return False
+    if len(page) > _MOST_PAGE:
+        return False
+    shown = visible(page).text
+    told, in_page, unseen = _words(_URL.sub("", text)), _words(shown), hidden(page, shown)
+    most = _length(in_page) - unseen
+    return _length(told) < most and _length(in_page - told) - unseen > LACKS * most
+
+
+def _words(text: str) -> Counter[str]:
+    return Counter(_WORD.findall(text.casefold()))
+
+
+def _length(words: Counter[str]) -> int:
+    return sum(len(word) * count for word, count in words.items())
 
 
 def _header(message: EmailMessage, name: str) -> str:
@@ -178,8 +256,7 @@ def _name(part: EmailMessage) -> str:
     name = " ".join(clean(name).replace("\\", "/").rpartition("/")[2].split())[-200:]
     if not name and part.get_content_type() == "message/rfc822":
         return "message.eml"
-    suffix = {"text/plain": ".txt", "text/html": ".html", "application/pdf": ".pdf"}.get(part.get_content_type(), "")
-    return name or f"unnamed{suffix}"
+    return name or f"unnamed{_SUFFIXES.get(part.get_content_type(), '')}"
 
 
 def _payload(part: EmailMessage) -> bytes:
@@ -191,13 +268,14 @@ def _payload(part: EmailMessage) -> bytes:
 
 
 def _content(part: EmailMessage) -> bytes:
-    if part.get_content_type() == "message/rfc822":
+    if part.get_content_type() == "message/rfc822" and part.is_multipart():
         inner: Any = part.get_payload()
         return inner[0].as_bytes() if isinstance(inner, list) and inner else b""
     return _payload(part)
 
 
-def _text(data: bytes, charset: str | None) -> str:
+def _decoded(part: EmailMessage) -> str:
+    data, charset = _payload(part), part.get_content_charset()
     if charset and charset.lower() not in ("us-ascii", "ascii") and (found := labelled(data, charset)):
         return found[0]
     return decode(data, charset)[0]

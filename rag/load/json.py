@@ -6,7 +6,7 @@
     # limits            beyond DEEPEST, keys are written as a path: a.b[2].c
     bar: 6
     # parts
-    | id | price |      records with plain, short values
+    | id | price |      records with plain, short values, or lists of one length, the first of words and figures below
     ...
 
 Numbers stand as written: nothing is rounded. What is no JSON after all (comments, a trailing comma) is read as the text
@@ -101,10 +101,10 @@ class _Writer:
                 self._section(key, inner, f"{path}.{key}" if path else key, depth)
 
     def _list(self, value: list[Any], path: str, depth: int) -> None:
-        if rows := table(value):
+        if rows := table(value) or grid(value):
             self._blocks.table(rows)
             self._gap = "\n\n"
-        elif not any(map(_nested, value)):
+        elif not any(_nested(inner) or (inner and isinstance(inner, list)) for inner in value):
             if len(_plain(value)) <= _SHORT:
                 self._line(path, _plain(value))
             else:
@@ -171,6 +171,29 @@ def table(values: list[Any]) -> list[list[str]]:
     if any(_nested(v) or len(_plain(v)) > _SHORT or "\n" in _plain(v) for value in values for v in value.values()):
         return []
     return [list(columns), *_rows(values, list(columns))]
+
+
+def grid(values: list[Any]) -> list[list[str]]:
+    """The rows of two and more lists of short plain values, of one length, whose first one is a head: words, with
+    numbers somewhere below. [] where they aren't."""
+    if len(values) < 2 or not all(isinstance(value, list) and len(value) == len(values[0]) for value in values):
+        return []
+    if not 2 <= len(values[0]) <= _COLUMNS or any(isinstance(cell, dict | list) for value in values for cell in value):
+        return []
+    head, *rows = ([_plain(cell) for cell in value] for value in values)
+    if any(len(cell) > _SHORT or "\n" in cell for row in (head, *rows) for cell in row):
+        return []
+    figures = any(_is_number(cell) for row in rows for cell in row)
+    return [head, *rows] if figures and all(head) and not any(map(_is_number, head)) else []
+
+
+def _is_number(text: str) -> bool:
+    """Also of a text that says one: `parse` leaves numbers as they are written."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _rows(values: list[dict[str, Any]], columns: list[str]) -> Iterator[list[str]]:

@@ -1,18 +1,21 @@
 """Jupyter notebooks: each cell is a page, cited as `analysis.ipynb, cell 5`. Markdown cells give the headings, code
-cells are fenced, and of what a cell printed the beginning is kept. Pictures and rich output are left out; where they
-have a plain form, that is taken.
+cells are fenced, and of what a cell printed the beginning is kept, as a terminal shows it. Pictures and rich output are
+left out; where they have a form in Markdown, a plain one or one in HTML, the words of the first are taken.
 
 Formats 3 and 4 (https://nbformat.readthedocs.io/en/latest/format_description.html). Nothing is run.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import DocumentError
 from rag.load.blocks import Blocks
 from rag.load.decode import clean, decode
+from rag.load.html import visible
 from rag.load.json import parse
 from rag.load.markdown import headings
 from rag.types import Source
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from rag.config import Load
 
 OUTPUT_LINES, OUTPUT_CHARS = 20, 2000  # of one cell
+_NO_FORM = re.compile(r"<[\w.]{1,200} object(?: at 0x[0-9a-f]+)?>")  # what Python shows of what has none
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
@@ -76,19 +80,41 @@ def _joined(text: Any) -> str:
 
 def _outputs(outputs: Any) -> tuple[str, bool]:
     """What the cell printed, and whether that is all of it."""
-    text = "\n".join(part.strip("\n") for part in _printed(outputs) if part.strip())
+    text = "\n".join(part.strip("\n") for part in map(_shown, _printed(outputs)) if part.strip())
     lines = text.split("\n")
     short = "\n".join(lines[:OUTPUT_LINES])[:OUTPUT_CHARS]
     return short, len(short) == len(text)
 
 
+def _shown(printed: str) -> str:
+    """Of a line that was written over, as bars of progress are, the last state."""
+    lines = printed.replace("\r\n", "\n").split("\n")
+    return clean("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))
+
+
 def _printed(outputs: Any) -> Iterator[str]:
-    for output in outputs if isinstance(outputs, list) else ():
-        if not isinstance(output, dict):
-            continue
-        if output.get("output_type") in ("error", "pyerr"):
-            yield f"{_joined(output.get('ename'))}: {_joined(output.get('evalue'))}"
-        elif "text" in output:
-            yield _joined(output["text"])
-        elif isinstance(data := output.get("data"), dict):
-            yield _joined(data.get("text/plain"))
+    found = [output for output in outputs if isinstance(output, dict)] if isinstance(outputs, list) else []
+    for stream, run in groupby(found, _stream):
+        if stream is not None:  # written on where the last piece ended
+            yield "".join(_joined(output.get("text")) for output in run)
+        else:
+            yield from map(_result, run)
+
+
+def _stream(output: dict[str, Any]) -> Any:
+    return output.get("name", "") if output.get("output_type") == "stream" else None
+
+
+def _result(output: dict[str, Any]) -> str:
+    if output.get("output_type") in ("error", "pyerr"):
+        return f"{_joined(output.get('ename'))}: {_joined(output.get('evalue'))}"
+    if "text" in output:
+        return _joined(output["text"])
+    data = output.get("data")
+    if not isinstance(data, dict):
+        return ""
+    for form in map(_joined, (data.get("text/markdown"), data.get("text/plain"))):
+        if form.strip() and not _NO_FORM.fullmatch(form.strip()):
+            return form
+    page = _joined(data.get("text/html"))
+    return visible(page).text if page.strip() else ""

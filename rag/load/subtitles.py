@@ -1,14 +1,15 @@
 """Subtitles and transcripts (srt, vtt): what is said, a line a cue, with the time of each: `talk.srt, at 02:13`.
 
-WebVTT as in https://www.w3.org/TR/webvtt1/, SubRip as players read it. Marks of style and position are left out, and so
-are notes, styles and cues without words. Who speaks (`<v Ann>`) stands before the words where that changes. Captions
-that roll, as YouTube makes them, show each line twice: it is taken once. A paragraph ends where nothing is said for
-PAUSE_S.
+WebVTT as in https://www.w3.org/TR/webvtt1/, SubRip as players read it. A cue goes from its timing to the next one: an
+empty line neither has to end it nor does. Marks of style and position are left out, and so are notes, styles and cues
+without words. Who speaks (`<v Ann>`) stands before the words where that changes. Captions that roll, as YouTube makes
+them, show each line twice: it is taken once. A paragraph ends where nothing is said for PAUSE_S.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import unescape
 from typing import TYPE_CHECKING
 
@@ -20,40 +21,47 @@ if TYPE_CHECKING:
     from rag.config import Load
 
 PAUSE_S = 3.0
-AT_ONCE_S = 0.1  # between two cues that roll
+AT_ONCE_S = 0.1  # between two cues that roll; and no longer stands one that only passes a line on
 MOST_ROLLED = 10  # lines
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
-_MARK = re.compile(r"<[^<>\n]{0,200}>|\{\\[^{}\n]{0,200}\}")
+_BEGINS = re.compile(r"\s*\d+[:.,][\d:.,]*\s*-->")  # a cue, though its times may be none
+_NUMBER = re.compile(r"\s*\d+\s*")
+_MARK = re.compile(  # no other `<`: "load < 2 t and slope > 5 %" are words
+    r"</?(?:[ibusc]|em|strong|ruby|rt)(?:\.[^<>\s]{0,100})?\s{0,9}/?>"
+    r"|</?(?:v|lang|font|span)(?:[.\s][^<>\n]{0,200})?>"
+    r"|<(?:\d{1,4}:)?\d{1,2}:\d{2}\.\d{3}>"
+    r"|\{\\[^{}\n]{0,200}\}",
+    re.IGNORECASE,
+)
+_BREAK = re.compile(r"<br\s{0,9}/?>", re.IGNORECASE)
 _SPEAKER = re.compile(r"<v(?:\.[^<>\s]{0,100})?\s([^<>\n]{1,200})>")
 _ENTITY = re.compile(r"&(?:amp|lt|gt|nbsp|lrm|rlm);")
-_NOT_CUES = ("WEBVTT", "NOTE", "STYLE", "REGION")
+_NO_CUE = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")
 
 
 def load(data: bytes, relative: str, config: Load) -> Source:
     text, encoding, warnings = decode(data)
     parts: list[str] = []
     times: list[Cue] = []
-    length, last, unread = 0, 0.0, 0
+    length, last, lasted, unread = 0, 0.0, 0.0, 0
     before, speaker = list[str](), ""
     rolls = text.startswith("WEBVTT")
-    for block in re.split(r"\n\n" if rolls else r"\n[ \t]*\n", text.strip("\n")):
-        lines = block.split("\n")
-        at = next((i for i, line in enumerate(lines[:2]) if "-->" in line), None)
-        timing = _TIMING.fullmatch(lines[at]) if at is not None else None
+    for begin, lines in _cues(text, named=rolls):
+        timing = _TIMING.fullmatch(begin)
         if timing is None:
-            unread += not block.lstrip().startswith(_NOT_CUES) and bool(block.strip())
+            unread += any(map(str.strip, (begin, *lines)))
             continue
         start, end = _seconds(timing.groups()[:4]), _seconds(timing.groups()[4:])
         gap = "" if not parts else "\n\n" if start - last > PAUSE_S else "\n"
         speaker = "" if gap == "\n\n" else speaker
-        shown, speaker = _with_speakers(lines[(at or 0) + 1 :], speaker)
+        shown, speaker = _with_speakers(lines, speaker)
         new = shown
         if rolls and abs(start - last) < AT_ONCE_S:
-            new = shown[next((n for n in range(min(len(shown), MOST_ROLLED), 0, -1) if before[-n:] == shown[:n]), 0) :]
+            new = _new(before, shown, passing=min(lasted, end - start) < AT_ONCE_S)
         before = shown or before
         said = " ".join(new)
-        last = end
+        last, lasted = end, end - start
         if not said:
             continue
         times.append(Cue(length + len(gap), start))
@@ -65,6 +73,32 @@ def load(data: bytes, relative: str, config: Load) -> Source:
         warnings = (*warnings, f"{unread} blocks without a time left out")
     metadata = {"encoding": encoding}
     return Source(relative, "".join(parts), "subtitles", metadata=metadata, warnings=warnings, times=tuple(times))
+
+
+def _cues(text: str, *, named: bool) -> Iterator[tuple[str, list[str]]]:
+    """The line with the times of each cue, and the lines below it; first, below "", what stands before all cues.
+    `named`: as in WebVTT, where any line may be a cue's name, and notes and styles stand between cues."""
+    begin, lines, skipped, after_empty = "", list[str](), False, True
+    for line in text.split("\n"):
+        if _BEGINS.match(line):
+            if lines and (_NUMBER.fullmatch(lines[-1]) or (named and lines[-2:-1] == [""])):
+                lines.pop()
+            yield begin, lines
+            begin, lines, skipped = line, [], False
+        else:
+            skipped = named and (skipped or (after_empty and bool(_NO_CUE.match(line)))) and line != ""
+            if not skipped:
+                lines.append(line)
+        after_empty = line == ""
+    yield begin, lines
+
+
+def _new(before: list[str], shown: list[str], *, passing: bool) -> list[str]:
+    """The lines of a cue below those that the one before ended with. Where none are left, the same was said again,
+    unless one of the two was only passing."""
+    most = min(len(shown), MOST_ROLLED)
+    rolled = next((n for n in range(most, 0, -1) if before[-n:] == shown[:n]), 0)
+    return shown[rolled:] if passing or rolled < len(shown) else shown
 
 
 def _seconds(fields: tuple[str | None, ...]) -> float:
@@ -86,4 +120,4 @@ def _with_speakers(lines: list[str], speaker: str) -> tuple[list[str], str]:
 
 
 def _plain(text: str) -> str:
-    return _ENTITY.sub(lambda m: unescape(m[0]), _MARK.sub("", text))
+    return _ENTITY.sub(lambda m: unescape(m[0]), _MARK.sub("", _BREAK.sub(" ", text)))
