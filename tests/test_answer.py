@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -18,7 +19,7 @@ from rag.answer.lists import MOST, lists, said
 from rag.build import Rag
 from rag.errors import Cancelled, GeneratorDown, QueryError
 from rag.generate.attribution import strip_markers
-from rag.generate.extractive import asked_for, coverage
+from rag.generate.extractive import asked_for, coverage, is_named
 from rag.sentences import sentence_spans
 from rag.types import Location, Message, Passage, Span
 
@@ -452,6 +453,49 @@ The office is closed on Fridays.
 - It is the law. Nobody likes it. It stays.
 - Ask the manager. He knows.
 """
+
+
+STOCK = (
+    "# Stock\n\n| SKU | Part | Stock |\n|---|---|---|\n| HX-1003 | Pump head | 41 |\n| HX-1077 | Valve seat | 7 |\n"
+    "| HX-1102 | Gear oil | 120 |\n\n# Rules\n\nThe stock of each SKU is counted on Mondays. The river Dee is brown.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "quotes"),
+    [
+        ("What is the stock of SKU HX-1077?", ["HX-1077 | Valve seat | 7"]),
+        ("What is the stock of gear oil?", ["HX-1102 | Gear oil | 120"]),
+    ],
+)
+def test_a_row_that_is_named_answers_with_its_heads_words_and_alone(
+    make_real_rag: Callable[..., Rag], docs: Path, question: str, quotes: list[str]
+) -> None:
+    docs.mkdir(exist_ok=True)
+    (docs / "stock.md").write_text(STOCK)
+    answer = make_real_rag({}).ask(question)
+    assert not answer.abstained
+    assert [c.quote for c in answer.citations if "HX-" in c.quote] == quotes
+
+
+def test_a_row_is_named_by_most_words_and_every_figure() -> None:
+    said = Passage(1, "1x", "a.md", "md", Span(0, len(STOCK)), STOCK, Location(None, 1), 0.5)
+
+    def terms(text: str) -> list[str]:
+        return re.findall(r"\w+", text.casefold())
+
+    rows = {c.text[:7]: c for c in sentences([said], terms) if c.head}
+    assert set(rows) == {"HX-1003", "HX-1077", "HX-1102"}
+    rarity = dict.fromkeys(["hx", "1077", "1078", "stock", "sku", "gear", "oil", "warehouse"], 1.0)
+
+    def named(question: str) -> set[str]:
+        return {name for name, row in rows.items() if is_named(row, set(terms(question)), rarity)}
+
+    assert named("stock sku") == set(rows)  # nothing but the head's words: any row may be meant
+    assert named("sku HX-1077 stock") == {"HX-1077"}
+    assert named("sku HX-1078 stock") == set()
+    assert named("stock gear oil warehouse") == {"HX-1102"}
+    assert named("stock warehouse") == set()
 
 
 def test_a_list_is_one_with_what_leads_into_it() -> None:

@@ -154,7 +154,7 @@ class Answerer:
         """`stage`: what its time is called; where a model wrote first, "generate" is the model's."""
         start = time.perf_counter()
         most = self.config.generate.max_sentences
-        picked = [p.candidate for p in extractive.pick(evidence.candidates, evidence.scores, most)]
+        picked = [p.candidate for p in extractive.pick(evidence.candidates, evidence.scores, most, evidence.terms)]
         short = short_answers(made.question, made.passages, evidence.readings) if evidence.readings else []
         if short:
             read = _each_once(_sentence_of(s, evidence.candidates, made.passages) for s in short)

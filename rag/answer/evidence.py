@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -58,6 +58,7 @@ class Evidence:
     signals: tuple[float, ...]  # as SIGNALS, or READER_SIGNALS
     confidence: float  # 0..1
     readings: tuple[Reading, ...] = ()  # one a passage, where a reading model is at hand
+    terms: tuple[str, ...] = ()  # of the question
 
 
 def measure(
@@ -72,14 +73,16 @@ def measure(
     if not candidates:
         nothing = np.empty((0, 0))
         return Evidence([], nothing.astype(np.float32), nothing, np.empty(0), (0.0,) * len(SIGNALS), 0.0)
-    texts = [c.text for c in candidates]
+    terms = reader.terms(question)
+    with reader.catalog.snapshot() as generation:
+        rarity = reader.rarity(terms, generation)
+    telling = set(reader.query_terms(question))
+    candidates = [replace(c, named=True) if extractive.is_named(c, telling, rarity) else c for c in candidates]
+    texts = [c.meant for c in candidates]
     query = retrieval.query_vector
     if query is None:  # a lexical search embedded nothing
         query, *_ = embed([question])
     vectors = embed(texts)
-    terms = reader.terms(question)
-    with reader.catalog.snapshot() as generation:
-        rarity = reader.rarity(terms, generation)
     cosines = vectors @ query
     matrix = extractive.features(question, terms, rarity, candidates, cosines, {p.number: p.score for p in passages})
     scores = extractive.score(matrix)
@@ -87,7 +90,7 @@ def measure(
     readings = tuple(read(question, [p.text for p in passages])) if read else ()
     if readings:
         signals += _read_signals(readings)
-    return Evidence(candidates, vectors, matrix, scores, signals, confidence(signals), readings)
+    return Evidence(candidates, vectors, matrix, scores, signals, confidence(signals), readings, tuple(terms))
 
 
 def confidence(signals: Sequence[float]) -> float:
@@ -125,7 +128,7 @@ def _signals(
     rarity: Mapping[str, float],
 ) -> tuple[float, ...]:
     first = int(np.argmax(scores))
-    held = {p.number: set().union(*(c.terms for c in candidates if c.passage == p.number)) for p in passages}
+    held = {p.number: set().union(*(c.said for c in candidates if c.passage == p.number)) for p in passages}
     dense = [s.score for p in passages for s in p.stages if s.stage == "dense"]
     others = scores[[not c.overlaps(candidates[first]) for c in candidates]]  # a list and its items say the same
     return (
@@ -156,9 +159,10 @@ def sentences(passages: Sequence[Passage], terms: Callable[[str], list[str]]) ->
         if (passage.source, place.start) in found:
             return False
         text = span.cut(passage.text)
-        words = terms(text)
+        words, head = terms(text), "" if listed else passage.head_above(place.start)
         pairs = extractive.pairs(words) | extractive.pairs(asked)
-        candidate = Candidate(passage.number, place, text, frozenset(words).union(asked), pairs, listed)
+        every, of_head = frozenset(words).union(asked), frozenset(terms(head) if head else ())
+        candidate = Candidate(passage.number, place, text, every, pairs, listed, head, of_head)
         found[passage.source, place.start] = candidate
         return True
 

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 FEATURES = ("cosine", "coverage", "phrases", "passage", "rank", "asked_for")
 WEIGHTS = (4.78, 4.81, 2.57, 2.82, -0.55, 1.68)
 WEAKER = 5.0  # a sentence scored so much below the best isn't shown: three are the most, not the norm
+NAMED = 0.5  # of the question's words beside its table's head, by rarity, that a row has which is meant
 WEAKER_LIST = 2.0  # nor is a list, which takes the room of several, nor an item, which says little by itself
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sentence of a passage, or a list with what leads into it. `span` is in the source's text."""
+    """A sentence of a passage, a table's row, or a list with what leads into it. `span` is in the source's text."""
 
     passage: int  # the passage's number
     span: Span
@@ -37,6 +38,19 @@ class Candidate:
     terms: frozenset[str]
     pairs: frozenset[tuple[str, str]] = frozenset()
     listed: bool = False
+    head: str = ""  # of the table that it is a row of
+    head_terms: frozenset[str] = frozenset()
+    named: bool = False  # by the question: then the head says what its cells are
+
+    @property
+    def meant(self) -> str:
+        """What is embedded: a row that is meant below its head."""
+        return f"{self.head}\n{self.text}" if self.named else self.text
+
+    @property
+    def said(self) -> frozenset[str]:
+        """Its terms, and its head's if it is meant."""
+        return self.terms | self.head_terms if self.named else self.terms
 
     def overlaps(self, other: Candidate) -> bool:
         return self.passage == other.passage and self.span.overlap(other.span) > 0
@@ -64,7 +78,7 @@ def features(
     rows = [
         (
             float(cosine),
-            coverage(known, c.terms, rarity),
+            coverage(known, c.said, rarity),
             len(phrases & c.pairs) / max(len(phrases), 1),
             passage_scores[c.passage] / best,
             float(ranks[c.passage]),
@@ -92,14 +106,19 @@ def likely(scores: NDArray[np.float64]) -> list[int]:
     return [int(i) for i in np.argsort(-scores, kind="stable") if scores[i] >= least]
 
 
-def pick(candidates: Sequence[Candidate], scores: NDArray[np.float64], most: int) -> list[Picked]:
-    """The best sentence first, then the others in reading order; none that only repeats another."""
+def pick(
+    candidates: Sequence[Candidate], scores: NDArray[np.float64], most: int, question_terms: Sequence[str] = ()
+) -> list[Picked]:
+    """The best sentence first, then the others in reading order; none that only repeats another, and no row of a table
+    of which the question names another: it asked for HX-1077, and HX-1003 has a stock, too."""
     chosen: list[int] = []
-    lists = [c for c in candidates if c.listed]
+    lists, asked = [c for c in candidates if c.listed], frozenset(question_terms)
     for i in likely(scores):
         if len(chosen) == most:
             break
         if chosen and scores[i] < scores[chosen[0]] - WEAKER_LIST and any(map(candidates[i].overlaps, lists)):
+            continue
+        if any(_another_row(candidates[i], candidates[j], asked) for j in chosen):
             continue
         if not any(_repeats(candidates[i], candidates[j]) for j in chosen):
             chosen.append(i)
@@ -118,6 +137,20 @@ def coverage(question_terms: set[str], terms: frozenset[str] | set[str], rarity:
     """Share of the question's terms, each weighted by its rarity, that stand in `terms`; 0..1."""
     total = sum(rarity.get(t, 0.0) for t in question_terms)
     return sum(rarity.get(t, 0.0) for t in question_terms & terms) / total if total else 0.0
+
+
+def _another_row(row: Candidate, better: Candidate, asked: frozenset[str]) -> bool:
+    """Whether it lacks words of the question by which a better one is the row of its table that is meant."""
+    return bool(row.head and row.head == better.head and (better.terms & asked) - row.terms)
+
+
+def is_named(row: Candidate, question_terms: set[str], rarity: Mapping[str, float]) -> bool:
+    """Whether most words of the question that aren't in the head of a row's table are in the row, and all figures: a
+    table of stocks doesn't hold the stock of what isn't in it."""
+    rest = question_terms - row.head_terms
+    if not row.head or any(c.isdigit() for term in rest - row.terms for c in term):
+        return False
+    return not rest or coverage(rest, row.terms, rarity) >= NAMED
 
 
 def _repeats(a: Candidate, b: Candidate) -> bool:
