@@ -8,7 +8,8 @@
     numerals.py   numbers as they stand in front of sections and items: iv, (b)
     container.py  zip containers and XML, with caps: docx, pptx, xlsx
     text.py       .txt and its like, source code
-    markdown.py   .md            html.py   .html, main text only
+    markdown.py   .md
+    html.py       .html, main text only; of its tree elements.py, html_tables.py, keep.py
     pdf/          .pdf           docx.py   .docx, with docx_numbers.py
     pptx.py       .pptx          xlsx.py   .xlsx           csv.py   .csv, .tsv
     subtitles.py  .srt, .vtt: with the time of each line
