@@ -1008,6 +1008,19 @@ def test_ragged_table_rows_are_filled_up() -> None:
     assert blocks.text == "| a | b | c |\n| --- | --- | --- |\n| 1 |  |  |"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("3", "³"), ("−19", "⁻¹⁹"), ("(2)", "⁽²⁾"), ("2n+1", "²ⁿ⁺¹"), ("1, 2", "¹, ²"), ("2nd", "2nd"), ("°", "°"),
+     (" ", " "), ("", "")],
+)  # fmt: skip
+def test_what_is_raised_keeps_its_place_if_it_can(text: str, shown: str) -> None:
+    from rag.load.raised import raised
+    from rag.store.analyze import Analyzer
+
+    assert raised(text) == raised(shown) == shown
+    assert Analyzer("none").terms(f"10{shown}") == Analyzer("none").terms(f"10{text}")
+
+
 # --- whatever the bytes --------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@
 
     decode.py     bytes -> clean text: encodings, BOM, line ends, controls, surrogates, mislabelled files
     blocks.py     headings, paragraphs, tables, code -> Markdown text and its map of headings
+    raised.py     what stands above the line: 10³
     numerals.py   numbers as they stand in front of sections and items: iv, (b)
     container.py  zip containers and XML, with caps: docx, pptx, xlsx
     text.py       .txt and its like, source code
