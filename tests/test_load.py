@@ -883,6 +883,25 @@ def test_html_lists_in_cells_are_kept(tmp_path: Path) -> None:
     assert "oil" in load(put(tmp_path, "b.html", page)).text
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("10<sup>3</sup> kg per m<sup><i>2</i></sup>", "10³ kg per m²"),
+        ("5 × 10<sup>-6</sup>, the 2<sup>nd</sup>, a<sup>n+1</sup>", "5 × 10⁻⁶, the 2nd, aⁿ⁺¹"),
+        ("In winter.<sup><a href='#n1'>1</a></sup> The entrance", "In winter.[1] The entrance"),
+        ("In winter<a href='notes.html#n1'><b><sup>1</sup></b></a>.", "In winter[1]."),
+        ("In winter.<sup>1, 2</sup> The entrance", "In winter.[1, 2] The entrance"),
+        ("In winter<sup>[1]</sup><sup><a href='#n'>†</a></sup>.", "In winter[1][†]."),
+        ("In winter.<a role='doc-noteref' href='#n'><sup>1</sup></a> The", "In winter.[1] The"),
+        ("In winter.<a epub:type='noteref' href='#n'>1</a> The", "In winter.[1] The"),
+        ("<a href='#n'>All 10<sup>3</sup> of them</a>. <sup>14</sup>C", "All 10³ of them. ¹⁴C"),
+    ],
+)
+def test_html_figures_above_the_line_are_no_part_of_those_on_it(tmp_path: Path, given: str, text: str) -> None:
+    assert visible(f"<p>{given}</p>").text == text
+    assert in_article(tmp_path, f"<p>{given}</p>") == text
+
+
 MERGED = (
     "<table><caption>How long it is <b>kept</b></caption>"
     "<thead><tr><th rowspan=2>Data</th><th colspan=2>Period</th></tr><tr><th>Lobby</th><th>Hall</th></tr></thead>"

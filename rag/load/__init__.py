@@ -10,7 +10,7 @@
     container.py  zip containers and XML, with caps: docx, pptx, xlsx
     text.py       .txt and its like, source code
     markdown.py   .md
-    html.py       .html, main text only; of its tree elements.py, html_tables.py, keep.py
+    html.py       .html, main text only; of its tree elements.py, html_raised.py, html_tables.py, keep.py
     pdf/          .pdf           docx.py   .docx, with docx_numbers.py
     pptx.py       .pptx          xlsx.py   .xlsx           csv.py   .csv, .tsv
     subtitles.py  .srt, .vtt: with the time of each line
