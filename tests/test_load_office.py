@@ -183,6 +183,32 @@ def test_a_workbook_without_words_is_empty(tmp_path: Path) -> None:
         load(put(tmp_path, "a.xlsx", saved(openpyxl.Workbook())))
 
 
+def test_notes_on_cells_stand_below_their_sheet(tmp_path: Path) -> None:
+    """Those of Excel 2019 and later, conversations, are kept a second time for older programs."""
+    import openpyxl
+    from openpyxl.comments import Comment
+
+    book = openpyxl.Workbook()
+    book.active.append(["Task", "Due"])
+    book.active.append(["Report", "May"])
+    book.active["B2"].comment = Comment("Ann:\nThe real deadline is 4 July.", "Ann")
+    book.active["A2"].comment = Comment("[Threaded comment] Your version of Excel allows you to …", "tc={1}")
+    book.create_sheet("Bare")["C3"].comment = Comment("Nothing yet.", "Ann")
+    threads = "".join(f"<threadedComment ref='A2'><text>{said}</text></threadedComment>" for said in ("Which?", "All."))
+    data = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(book))) as old, zipfile.ZipFile(data, "w") as new:
+        for name in old.namelist():
+            relation = b'<Relationship Type="x/threadedComment" Target="../threads.xml" Id="a"/></Relationships>'
+            end = b"</Relationships>" if name.endswith("sheet1.xml.rels") else b"\0"
+            new.writestr(name, old.read(name).replace(end, relation))
+        new.writestr("xl/threads.xml", f"<ThreadedComments>{threads}</ThreadedComments>")
+    assert load(put(tmp_path, "a.xlsx", data.getvalue())).text == (
+        "# Sheet\n\n| Task | Due |\n| --- | --- |\n| Report | May |\n\n"
+        "[Note on A2 (Report): Which?]\n\n[Note on A2 (Report): All.]\n\n"
+        "[Note on B2 (May): Ann: The real deadline is 4 July.]\n\n# Bare\n\n[Note on C3: Nothing yet.]"
+    )
+
+
 def test_a_long_sheet_is_cut_and_said(tmp_path: Path) -> None:
     import openpyxl
 
