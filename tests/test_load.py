@@ -1111,6 +1111,60 @@ def test_html_lists_in_cells_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "text"),
     [
+        ("10<sup>3</sup> kg per m<sup><i>2</i></sup>", "10³ kg per m²"),
+        ("5 × 10<sup>-6</sup>, the 2<sup>nd</sup>, a<sup>n+1</sup>", "5 × 10⁻⁶, the 2nd, aⁿ⁺¹"),
+        ("In winter.<sup><a href='#n1'>1</a></sup> The entrance", "In winter.[1] The entrance"),
+        ("In winter<a href='notes.html#n1'><b><sup>1</sup></b></a>.", "In winter[1]."),
+        ("In winter.<sup>1, 2</sup> The entrance", "In winter.[1, 2] The entrance"),
+        ("In winter<sup>[1]</sup><sup><a href='#n'>†</a></sup>.", "In winter[1][†]."),
+        ("In winter.<a role='doc-noteref' href='#n'><sup>1</sup></a> The", "In winter.[1] The"),
+        ("In winter.<a epub:type='noteref' href='#n'>1</a> The", "In winter.[1] The"),
+        ("<a href='#n'>All 10<sup>3</sup> of them</a>. <sup>14</sup>C", "All 10³ of them. ¹⁴C"),
+    ],
+)
+def test_html_figures_above_the_line_are_no_part_of_those_on_it(tmp_path: Path, given: str, text: str) -> None:
+    assert visible(f"<p>{given}</p>").text == text
+    assert in_article(tmp_path, f"<p>{given}</p>") == text
+
+
+MERGED = (
+    "<table><caption>How long it is <b>kept</b></caption>"
+    "<thead><tr><th rowspan=2>Data</th><th colspan=2>Period</th></tr><tr><th>Lobby</th><th>Hall</th></tr></thead>"
+    "<tr><td rowspan='2'>Video</td><td>72 hours</td><td>a day</td></tr>"
+    "<tr><td>30 days</td><td rowspan=9>none</td></tr><tr><td colspan=2>Bills</td></tr></table>"
+)
+
+
+def test_html_merged_cells_stand_in_each_place_that_they_cover(tmp_path: Path) -> None:
+    read = (
+        "How long it is kept\n\n| Data | Period | Period |\n| --- | --- | --- |\n| Data | Lobby | Hall |\n"
+        "| Video | 72 hours | a day |\n| Video | 30 days | none |\n| Bills | Bills | none |"
+    )
+    assert visible(MERGED).text == read
+    assert in_article(tmp_path, MERGED) == read
+    titled = MERGED.replace("<thead>", "<tr><th colspan=99>Of 2025</th></tr><thead>")
+    assert in_article(tmp_path, titled) == read.replace("kept", "kept\n\nOf 2025")
+
+
+def test_html_merged_cells_are_not_repeated_without_end() -> None:
+    wide, row = "<td colspan=1000000 rowspan=1000000>word</td>", "<tr><td>a</td><td>b</td></tr>"
+    text = visible(f"<table><tr>{wide * 500}</tr>{row * 1000}</table>").text
+    assert 500 <= text.count("word") <= 10_000
+    assert text.count("a | b") == 1000
+    long = f"<table><tr><td rowspan=2>{'word ' * 101}</td><td>c</td></tr>{row}</table>"
+    assert visible(long).text.count("word") == 101
+
+
+def test_html_tables_that_arrange_a_page_are_no_tables(tmp_path: Path) -> None:
+    """Of one column, or with no more than one row of several; words aren't repeated, lines stay apart."""
+    beside = "<table><tr><td><b>Menu</b></td></tr><tr><td>One heron</td><td>Two</td></tr></table>"
+    below = "<table><tr><td>Dear Ann,</td></tr><tr><td>the pump is mended.</td></tr></table>"
+    assert visible(beside + below).text == "Menu\n\nOne heron\n\nTwo\n\nDear Ann,\n\nthe pump is mended."
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
         ("<div>It returns an <code>int</code> or <b>None</b>.</div>", "It returns an int or None."),
         ("<div><div>Alone in <i>two</i></div> and behind that one</div>", "Alone in two\n\nand behind that one"),
         ("<section><h3>Sub</h3>Words without an element.<p>More.</p></section>",

@@ -15,7 +15,7 @@ from test_load_books import odt as make_odt
 
 from rag.build import Rag
 from rag.config import Load
-from rag.load import docx, eml, epub, html, odt, pdf
+from rag.load import docx, eml, epub, html, odt, pdf, xlsx
 from rag.store.doctor import hidden_signs
 
 SEEN = "The heron stands in the shallow river and waits for fish. " * 12
@@ -160,6 +160,35 @@ def test_text_that_an_opendocument_hides(body: str, count: int) -> None:
         + style("shown", "")
     )  # fmt: skip
     source = odt.load(make_odt(body, **{"styles.xml": styles}), "a.odt", Load())
+    assert WORDS in source.text
+    assert source.metadata.get("hidden", 0) == count
+
+
+# ---- Excel -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hide", "count"),
+    [
+        (lambda s: None, 0),
+        (lambda s: s.row_dimensions[2].__setattr__("hidden", True), COUNT),
+        (lambda s: s.row_dimensions[1].__setattr__("hidden", True), 4),
+        (lambda s: s.column_dimensions["B"].__setattr__("hidden", True), COUNT),
+        (lambda s: s.column_dimensions.group("A", "C", hidden=True), COUNT + 4),
+        (
+            lambda s: (s.column_dimensions.group("B", "XFD", hidden=True), s.row_dimensions.group(2, 9, hidden=True)),
+            COUNT,
+        ),
+    ],
+)
+def test_rows_and_columns_that_a_sheet_hides(hide: Callable[[Any], None], count: int) -> None:
+    import openpyxl
+
+    made, out = openpyxl.Workbook(), BytesIO()
+    made.active["A1"], made.active["B2"] = "Seen", WORDS
+    hide(made.active)
+    made.save(out)
+    source = xlsx.load(out.getvalue(), "a.xlsx", Load())
     assert WORDS in source.text
     assert source.metadata.get("hidden", 0) == count
 

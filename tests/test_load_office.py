@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from rag.config import Load
 from rag.errors import DocumentError, EmptyError, UnsupportedError
 from rag.load import load_file
+from rag.load.cells import in_words
 from rag.load.csv import delimiter_of
 from rag.types import Source, label
 
@@ -133,7 +134,27 @@ def test_a_formula_that_came_to_an_empty_text_shows_nothing(tmp_path: Path) -> N
         (1067, "00000", "01067"),
         (0.125, "0%", "13%"),
         (0.125, "0.0 %", "12.5 %"),
-        (1234.5, "#,##0.00", "1234.5"),  # no more than how it is set: as it can be searched for
+        (1234.567, "#,##0.00", "1234.57"),  # alone without commas: as it can be searched for
+        (-1234.5, "#,##0_);[Red](#,##0)", "-1235"),
+        (1234.5, "[$€-2]\\ #,##0.00", "€ 1,234.50"),
+        (1234.5, '_-"kr"* #,##0.00_-', "kr 1,234.50"),
+        (1234.5, "[$R$-416]\\ #,##0.00;[Red]\\-[$R$-416]\\ #,##0.00", "R$ 1,234.50"),
+        (-5, '0" Cr";0" Dr"', "5 Dr"),
+        (-5.25, '0.0"°C"', "-5.3°C"),
+        (12345, '#,##0\\ "kWh"', "12,345 kWh"),
+        (0, '#,##0.00\\ "zł";-#,##0.00\\ "zł";"-"??', "0"),
+        (0, '0;-0;"none"', "none"),
+        (1, '"Yes";;"No"', "Yes"),
+        (2_500_000, '[>=1000000]0.0,,"M";[>=1000]0.0,"K";0', "2.5M"),
+        (2025550147, "(000) 000-0000", "(202) 555-0147"),
+        (0.5, "#.##", ".5"),
+        (2, "0.##", "2"),
+        (-7, 'General" kg"', "-7 kg"),
+        (3.25, "# ?/?", "3.25"),
+        (1234.5, "0.00E+00", "1234.5"),
+        (5, ";;;", "5"),
+        (5, '0 "', '5 "'),
+        (5, "0" * 300, "5"),
         (datetime.timedelta(hours=36), "[h]:mm", "36:00"),
         (0.125, f"0.{'0' * 30}%", "12.500000000%"),
         (5, "General", "5"),
@@ -149,11 +170,45 @@ def test_numbers_are_told_as_the_cell_shows_them(tmp_path: Path, value: Any, for
     assert f"| it | {shown} |" in load(put(tmp_path, "a.xlsx", saved(book))).text
 
 
+@given(
+    value=st.one_of(st.integers(), st.floats()),
+    form=st.text(st.sampled_from('0#?.,%;"\\\\_*[]$<>=-+()/ E@aGeneral5')),
+)
+def test_any_format_of_a_number_has_an_outcome(value: float, form: str) -> None:
+    assert in_words(value, form).strip()
+
+
 def test_a_workbook_without_words_is_empty(tmp_path: Path) -> None:
     import openpyxl
 
     with pytest.raises(EmptyError):
         load(put(tmp_path, "a.xlsx", saved(openpyxl.Workbook())))
+
+
+def test_notes_on_cells_stand_below_their_sheet(tmp_path: Path) -> None:
+    """Those of Excel 2019 and later, conversations, are kept a second time for older programs."""
+    import openpyxl
+    from openpyxl.comments import Comment
+
+    book = openpyxl.Workbook()
+    book.active.append(["Task", "Due"])
+    book.active.append(["Report", "May"])
+    book.active["B2"].comment = Comment("Ann:\nThe real deadline is 4 July.", "Ann")
+    book.active["A2"].comment = Comment("[Threaded comment] Your version of Excel allows you to …", "tc={1}")
+    book.create_sheet("Bare")["C3"].comment = Comment("Nothing yet.", "Ann")
+    threads = "".join(f"<threadedComment ref='A2'><text>{said}</text></threadedComment>" for said in ("Which?", "All."))
+    data = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(book))) as old, zipfile.ZipFile(data, "w") as new:
+        for name in old.namelist():
+            relation = b'<Relationship Type="x/threadedComment" Target="../threads.xml" Id="a"/></Relationships>'
+            end = b"</Relationships>" if name.endswith("sheet1.xml.rels") else b"\0"
+            new.writestr(name, old.read(name).replace(end, relation))
+        new.writestr("xl/threads.xml", f"<ThreadedComments>{threads}</ThreadedComments>")
+    assert load(put(tmp_path, "a.xlsx", data.getvalue())).text == (
+        "# Sheet\n\n| Task | Due |\n| --- | --- |\n| Report | May |\n\n"
+        "[Note on A2 (Report): Which?]\n\n[Note on A2 (Report): All.]\n\n"
+        "[Note on B2 (May): Ann: The real deadline is 4 July.]\n\n# Bare\n\n[Note on C3: Nothing yet.]"
+    )
 
 
 def test_a_long_sheet_is_cut_and_said(tmp_path: Path) -> None:

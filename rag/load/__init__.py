@@ -11,9 +11,11 @@
     numerals.py   numbers as they stand in front of sections and items: iv, (b)
     container.py  zip containers and XML, with caps: docx, pptx, xlsx
     text.py       .txt and its like, source code
-    markdown.py   .md            html.py   .html, main text only
+    markdown.py   .md
+    html.py       .html, main text only; of its tree elements.py, html_raised.py, html_tables.py, keep.py
     pdf/          .pdf           docx.py   .docx, with docx_numbers.py
     pptx.py       .pptx          xlsx.py   .xlsx           csv.py   .csv, .tsv
+    cells.py      a cell's value in words; number_format.py: what its format makes of a number
     subtitles.py  .srt, .vtt: with the time of each line
     media.py      pictures and recordings, decoded; inside.py: the pictures in PDF and Word documents
     json.py       .json, .jsonl  xml.py    .xml            notebook.py .ipynb

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from rag.load.blocks import Blocks, unshown
 from rag.load.decode import clean, decode
-from rag.load.keep import HEADINGS, HIDDEN, INLINE, is_matter_alone, keep, marks, plain, shown, simplify, take_mark
+from rag.load.elements import HEADINGS, HIDDEN, INLINE, marks, plain, shown, take_mark
+from rag.load.html_tables import is_data
+from rag.load.keep import is_matter_alone, keep, simplify
 from rag.types import Source
 
 if TYPE_CHECKING:
@@ -264,8 +266,7 @@ def visible(page: str) -> Blocks:
             level = int(heading[1]) if heading else 0
         if node.tag in _LISTS and _has_items(node):
             items(node, 0)
-        elif node.tag == "table" and _is_data(node):
-            blocks.add(" ".join(shown(c) for c in node.iterchildren("caption")))
+        elif node.tag == "table" and is_data(node):
             blocks.table([[shown(c) for c in row.iterchildren("td", "th")] for row in node.iter("tr")])
         elif node.tag == "pre":
             blocks.code("".join(node.itertext()))
@@ -294,9 +295,3 @@ def _has_items(node: Any) -> bool:
         return next(node.iterchildren("li"), None) is not None
     inside = next(node.iterdescendants("table", "pre", *HEADINGS), None)
     return inside is None and next(node.iterdescendants("dt", "dd"), None) is not None
-
-
-def _is_data(table: Any) -> bool:
-    """No table that only arranges a page: none lies in it, and its cells hold no blocks but paragraphs."""
-    rows = list(table.iter("tr"))
-    return len(rows) > 1 and next(table.iterdescendants("table", "ul", "ol", "h1", "h2", "h3", "pre"), None) is None

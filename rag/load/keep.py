@@ -8,18 +8,12 @@ these hold the matter.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
-from rag.load.blocks import number
-from rag.load.numerals import numeral
+from rag.load.elements import HEADINGS, INLINE, marks, only, put_mark, shown
+from rag.load.html_raised import spell_raised
+from rag.load.html_tables import plain_tables
 
-HIDDEN = {"script", "style", "noscript", "template", "head", "svg", "iframe", "object", "rt", "rp"}
-INLINE = frozenset(
-    "a abbr acronym b bdi bdo big button cite code del em font i img input ins kbd label mark q rb ruby s samp "  # noqa: SIM905
-    "small span strike strong sub sup time tt u var wbr".split()
-)
-HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _ANCHORS = {"", "¶", "#", "§", "🔗", "link"}  # what a link to a heading itself shows
 _DROPPED = ("button", "label", "output", "q", "time")  # with their words
 _RUNNING = ("p", "li", "dd", "dt", "td", "th", "blockquote", *HEADINGS)
@@ -31,20 +25,6 @@ _BESIDE = re.compile(
 _MOST_LINKED = 0.3
 _HOLDERS = ("div", "center", "section", "article", "main", "body", "form", "td")
 _LEAST = 3  # words beside links that a paragraph has; fewer are mostly navigation
-
-_MARK = re.compile("⸢⸢([0-9A-Za-z]*\\.?)⸣⸣")  # how a list's number gets through trafilatura
-_LIST_STYLE = re.compile(r"(?i).*\blist-style(?:-type)?\s*:\s*(?:inside\s+|outside\s+)?([a-z-]+)", re.DOTALL)
-_FORMS = {
-    "none": "",
-    "decimal": "1",
-    "decimal-leading-zero": "01",
-    "lower-alpha": "a",
-    "lower-latin": "a",
-    "upper-alpha": "A",
-    "upper-latin": "A",
-    "lower-roman": "i",
-    "upper-roman": "I",
-}
 
 
 def is_matter_alone(tree: Any) -> bool:
@@ -74,20 +54,10 @@ def keep(tree: Any) -> None:
 
 def simplify(tree: Any) -> None:
     """What has no form of its own in running text, nor in Markdown: it becomes its words."""
+    spell_raised(tree)
     _unlink_headings(tree)
     _spell_formulas(tree)
-    _spell_cells(tree)
-
-
-def take_mark(text: str, otherwise: str) -> tuple[str, str]:
-    """An item's text, and the number in front of it that `keep` put into it, or `otherwise`."""
-    kept = _MARK.match(text)
-    return (plain(text[kept.end() :]), kept[1]) if kept else (plain(text), otherwise)
-
-
-def plain(text: str) -> str:
-    """Numbers of items as they are shown, where no list came of them."""
-    return _MARK.sub(r"\1 ", text)
+    plain_tables(tree)
 
 
 def _unlink_headings(tree: Any) -> None:
@@ -97,7 +67,7 @@ def _unlink_headings(tree: Any) -> None:
             if not (link.get("href") or "#").startswith("#"):
                 continue
             if "".join(link.itertext()).strip().casefold() in _ANCHORS:
-                _only(link, None)
+                only(link, None)
             link.tag = "span"
 
 
@@ -107,35 +77,7 @@ def _spell_formulas(tree: Any) -> None:
         source = node.xpath("string(.//*[local-name() = 'annotation'])")
         words = node.get("alttext") or source or node.xpath("string()")
         node.tag = "span"
-        _only(node, " ".join(words.split()))
-
-
-def _spell_cells(tree: Any) -> None:
-    """A list in a table's cell becomes words of that cell, and a row of a table in a list a line."""
-    for table in list(tree.iter("table")):
-        rows = list(table.iter("tr"))
-        if next(table.iterancestors("li", "dd"), None) is not None:
-            for row in rows:
-                _only(row, "  ".join(filter(None, map(shown, row.xpath("td | th")))))
-                row.tag = "p"
-            table.tag = "div"
-            continue
-        wide = sum(len(row.xpath("td | th")) > 1 for row in rows)
-        if wide < 2 or next(table.iterdescendants("table", "h1", "h2", "h3"), None) is not None:
-            continue  # it arranges a page
-        for cell in list(table.iter("td", "th")):
-            lists = list(cell.iterdescendants("ul", "ol", "dl"))
-            for item, mark in [each for node in lists for each in marks(node) if each[1]]:
-                _put_mark(item, mark)
-            if lists:
-                _only(cell, plain(shown(cell)))
-
-
-def _only(node: Any, text: str | None) -> None:
-    """That text is all that the element holds."""
-    for inside in list(node):
-        node.remove(inside)
-    node.text = text
+        only(node, " ".join(words.split()))
 
 
 def _keep_words(tree: Any) -> None:
@@ -163,13 +105,13 @@ def _keep_lines(tree: Any) -> None:
             end.tail = f"\n{end.tail or ''}"
         text = block.xpath("string()")
         if next(block.iterancestors("li", "dd"), None) is None:
-            _only(block, None)
+            only(block, None)
             span = block.makeelement("span")
             span.text = text
             block.append(span)
             continue
         first, *more = text.strip("\n").split("\n")
-        _only(block, first)
+        only(block, first)
         block.tag = "p"
         for line in more:
             end = block.makeelement("br")
@@ -183,28 +125,7 @@ def _keep_marks(tree: Any) -> None:
         found = list(marks(node))
         if [mark for _, mark in found] != [f"{n}." for n in range(1, len(found) + 1)]:
             for item, mark in found:
-                _put_mark(item, mark)
-
-
-def _put_mark(node: Any, mark: str) -> None:
-    """In front of the item's first words."""
-    while not (node.text or "").strip() and len(node) and isinstance(node[0].tag, str):
-        node = node[0]
-    node.text = f"⸢⸢{mark}⸣⸣{node.text or ''}"
-
-
-def marks(node: Any) -> Iterator[tuple[Any, str]]:
-    """The items of a list with the number that a browser shows in front of each."""
-    items = list(node.iterchildren("li"))
-    step, first = (-1, len(items)) if "reversed" in node.attrib else (1, 1)
-    count = number(node.get("start", ""), first) - step
-    for item in items:
-        count = number(item.get("value", ""), count + step)
-        style = _LIST_STYLE.search(f"{node.get('style', '')};{item.get('style', '')}")
-        form = _FORMS.get(style[1].lower()) if style else None
-        if form is None:
-            form = item.get("type") or node.get("type") or "1"
-        yield item, f"{numeral(count, form)}." if node.tag == "ol" and form else ""
+                put_mark(item, mark)
 
 
 def _keep_paragraphs(tree: Any) -> None:
@@ -262,21 +183,3 @@ def _unlinked(node: Any) -> int:
 
 def _words(text: str | None) -> int:
     return len((text or "").split())
-
-
-def shown(node: Any) -> str:
-    """The words of an element, with single spaces; those of blocks in it don't run together."""
-    parts: list[str] = []
-
-    def walk(part: Any) -> None:
-        if not isinstance(part.tag, str) or part.tag in HIDDEN:
-            return
-        gap = "" if part.tag in INLINE else " "
-        parts.extend((gap, part.text or ""))
-        for child in part:
-            walk(child)
-            parts.append(child.tail or "")
-        parts.append(gap)
-
-    walk(node)
-    return " ".join("".join(parts).split())
