@@ -542,21 +542,6 @@ def vector_keys(index: Path) -> set[bytes]:
             return set()
 
 
-def make_older(index: Path) -> None:
-    """The catalog as the first version wrote it: without checksums, times and pictures."""
-    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
-        database.execute("DROP INDEX vectors_marked")
-        database.execute("DROP TABLE media")
-        for table in ("contents", "chunks", "vectors"):
-            database.execute(f"ALTER TABLE {table} DROP COLUMN sum")
-        database.execute("DROP INDEX vectors_keys")
-        database.execute("ALTER TABLE contents DROP COLUMN parts")
-        database.execute("ALTER TABLE files DROP COLUMN ctime_ns")
-        database.execute("ALTER TABLE contents DROP COLUMN times")
-        database.execute("ALTER TABLE chunks DROP COLUMN seconds")
-        database.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
-
-
 def damage_catalog(index: Path) -> None:
     """Its pages; what its log holds goes into it first."""
     file = index / "catalog.sqlite3"

@@ -24,11 +24,11 @@ from crashes import (
     damage_catalog,
     delete_half,
     hurt,
-    make_older,
     state_of,
     write_folder,
 )
 from fakes_media import drawn, encoded, hummed, recorded
+from older import make_older
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_every_commit_and_every_save(what: str, crashes: Crashes) -> None:
             damage_catalog(index)
         case "older":
             among = ("alter", "commit")
-            make_older(index)
+            make_older(index / "catalog.sqlite3", 1)
     crashes.crash_points(do, None if SOAK else AIMED[what], ("",) if SOAK else among, **more)
     assert crashes.figures()["kills"] >= AIMED[what]
     assert crashes.re_embedded == 0

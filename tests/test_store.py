@@ -24,6 +24,7 @@ import pytest
 from fakes_embed import DIMENSION, FakeEmbedder, index_state, lexical_ids, open_rag
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from older import make_older
 
 from rag.build import Rag
 from rag.config import Store
@@ -285,18 +286,7 @@ def test_a_catalog_of_format_1_is_brought_up_to_date_by_its_writer(tmp_path: Pat
         chunk = Chunk("One.", Span(0, 4), Location(None, 1))
         catalog.put_vectors([b"v"], np.ones((1, 4), np.float32))
         content = catalog.put_content("k", Source("a.txt", "One.", "text"), [chunk], ["1x"], [b"v"])
-    with closing(sqlite3.connect(file)) as db:  # as format 1 was
-        db.execute("DROP INDEX vectors_marked")
-        for table in ("contents", "chunks", "vectors"):
-            db.execute(f"ALTER TABLE {table} DROP COLUMN sum")
-        db.execute("DROP INDEX vectors_keys")
-        db.execute("ALTER TABLE contents DROP COLUMN parts")
-        db.execute("ALTER TABLE files DROP COLUMN ctime_ns")
-        db.execute("ALTER TABLE contents DROP COLUMN times")
-        db.execute("ALTER TABLE chunks DROP COLUMN seconds")
-        db.execute("DROP TABLE media")
-        db.execute("UPDATE meta SET value = '1' WHERE key = 'format'")
-        db.commit()
+    make_older(file, 1)
     with pytest.raises(IndexMismatch, match="written in format 1") as caught:
         Catalog(file, readonly=True)
     assert "rag sync" in caught.value.hint
@@ -320,11 +310,8 @@ def test_what_was_altered_before_an_upgrade_is_still_known_to_be(tmp_path: Path)
         for table, values in _SUMS_UNTIL_4.items():
             db.execute(f"UPDATE {table} SET sum = checksum({values})")
         db.execute("UPDATE chunks SET text = 'Ten.' WHERE key = '1y'")
-        db.execute("DROP INDEX vectors_keys")
-        db.execute("ALTER TABLE contents DROP COLUMN parts")
-        db.execute("ALTER TABLE files DROP COLUMN ctime_ns")
-        db.execute("UPDATE meta SET value = '4' WHERE key = 'format'")
         db.commit()
+    make_older(file, 4)
     with closing(Catalog(file)) as catalog:
         assert catalog.altered() == {"contents": 0, "chunks": 1, "media": 0, "vectors": 0}
 

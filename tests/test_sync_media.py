@@ -15,6 +15,7 @@ from fakes_embed import open_rag
 from fakes_media import drawn, encoded, hummed, recorded, tiny_clip, tiny_speech, tiny_wav2vec2
 from hypothesis import given
 from hypothesis import strategies as st
+from older import make_older
 from PIL import Image
 
 from rag.build import Rag
@@ -137,14 +138,7 @@ def test_switched_off_they_are_passed_over_and_their_vectors_go(tmp_path: Path, 
 def test_an_index_from_before_pictures_gains_them(tmp_path: Path, folder: Path) -> None:
     with open_rag(folder, tmp_path / "index", images__kind="none", audio__kind="none") as rag:
         rag.sync()
-    database = sqlite3.connect(tmp_path / "index" / "catalog.sqlite3")
-    database.executescript("DROP TABLE media; DROP INDEX vectors_marked")
-    for table in ("contents", "chunks", "vectors"):  # as format 2 was
-        database.execute(f"ALTER TABLE {table} DROP COLUMN sum")
-    database.execute("UPDATE meta SET value = '2' WHERE key = 'format'")
-    database.execute("DELETE FROM meta WHERE key IN ('images', 'audio')")
-    database.commit()
-    database.close()
+    make_older(tmp_path / "index" / "catalog.sqlite3", 2)
     with open_rag(folder, tmp_path / "index") as rag:
         report = rag.sync()
         assert (report.num_added, report.num_skipped, report.embedded) == (5, 1, 5)
