@@ -55,6 +55,12 @@ def is_of_the_disk(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _OTHER
 
 
+def folder_in_place(file: Path) -> str:
+    """The name of what should be the catalog, its log or the log's index, and is a folder; else ""."""
+    names = (file.name, f"{file.name}-wal", f"{file.name}-shm")
+    return next((name for name in names if file.with_name(name).is_dir()), "")
+
+
 def damaged(file: Path, why: object) -> IndexDamaged:
     return IndexDamaged(f"{file}: the catalog can't be read: {why}", ways_out(file))
 

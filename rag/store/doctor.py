@@ -27,7 +27,7 @@ from rag.errors import IndexDamaged, IndexMissing, RagError, StoreError, brief
 from rag.store.analyze import Analyzer
 from rag.store.catalog import Catalog, reading_mode
 from rag.store.copies import is_good
-from rag.store.damage import REPAIR, ROOM, copies, is_of_the_disk, newest_copy, ways_out
+from rag.store.damage import REPAIR, ROOM, copies, folder_in_place, is_of_the_disk, newest_copy, ways_out
 from rag.store.files import copy_to_change
 from rag.store.index import PART, SPACES, chroma_folder, differences, generation_folder, served_name
 from rag.store.lexical import Lexical
@@ -101,7 +101,7 @@ def integrity(file: Path) -> Check:
         with closing(sqlite3.connect(uri, uri=True, timeout=10)) as database:
             said = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
     except (sqlite3.DatabaseError, ValueError) as error:  # ValueError: its words aren't UTF-8, where a name was hit
-        if file.is_file() and is_of_the_disk(error):
+        if file.is_file() and not folder_in_place(file) and is_of_the_disk(error):
             raise StoreError(f"{file}: {error}", ROOM) from error
         said = [brief(error)]
     whole = said == ["ok"]

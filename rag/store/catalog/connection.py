@@ -13,7 +13,7 @@ from typing import Any
 
 from rag.errors import IndexMismatch, IndexMissing, StoreError
 from rag.store.catalog.tables import FORMAT, SCHEMA, TABLES, UPGRADES
-from rag.store.damage import SameProcess, checksum, clear_errors, copies, damaged
+from rag.store.damage import SameProcess, checksum, clear_errors, copies, damaged, folder_in_place
 
 STILL = "immutable=1"  # SQLite then neither locks the file nor looks for its log
 
@@ -54,9 +54,8 @@ class Connection:
         self.file = file
         self._lock = threading.RLock()
         self._process = SameProcess()
-        for name in (file.name, f"{file.name}-wal", f"{file.name}-shm"):
-            if file.with_name(name).is_dir():
-                raise damaged(file, f"{name} is a folder")
+        if folder := folder_in_place(file):
+            raise damaged(file, f"{folder} is a folder")
         self._readonly = readonly
         self._looked_at: object = None  # of a file that another may write though we can't: what it was when opened
         self._connect(STILL if still else None if readonly else "mode=rwc")
