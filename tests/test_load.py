@@ -1120,6 +1120,8 @@ def test_html_lists_in_cells_are_kept(tmp_path: Path) -> None:
         ("In winter.<a role='doc-noteref' href='#n'><sup>1</sup></a> The", "In winter.[1] The"),
         ("In winter.<a epub:type='noteref' href='#n'>1</a> The", "In winter.[1] The"),
         ("<a href='#n'>All 10<sup>3</sup> of them</a>. <sup>14</sup>C", "All 10³ of them. ¹⁴C"),
+        ("The rent is <del>900</del> <ins>950</ins> euros.", "The rent is ~~900~~ 950 euros."),
+        ("<s>The <strike>old</strike> <b>rule</b>.</s> The new one.", "~~The old rule.~~ The new one."),
     ],
 )
 def test_html_figures_above_the_line_are_no_part_of_those_on_it(tmp_path: Path, given: str, text: str) -> None:

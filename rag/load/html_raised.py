@@ -1,6 +1,7 @@
-"""What a page sets above the line: powers in raised figures, marks of notes in brackets.
+"""What a page sets above the line, powers in raised figures and marks of notes in brackets, and what it strikes out.
 
-Without a sign of it `10<sup>3</sup>` reads as 103, and the mark of a note behind a period joins two sentences.
+Without a sign of it `10<sup>3</sup>` reads as 103, the mark of a note behind a period joins two sentences, and a price
+that is taken back still holds.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rag.load.elements import only, shown
+from rag.load.elements import INLINE, only, shown
 from rag.load.raised import raised
 
 _FIGURES = re.compile(r"\d{1,3}(?:\s*[,–-]\s*\d{1,3})*")
@@ -26,6 +27,17 @@ def spell_raised(tree: Any) -> None:
         if spelled != words:
             only(node, spelled)
         node.tag = "span"
+
+
+def spell_struck(tree: Any) -> None:
+    """What is struck out is there to be seen, but is taken back: `~~900~~ 950`."""
+    for node in [
+        n for n in tree.iter("s", "strike", "del") if next(n.iterancestors("s", "strike", "del"), None) is None
+    ]:
+        words = shown(node)
+        if words and all(inside.tag in INLINE for inside in node.iterdescendants()):
+            only(node, f"~~{words}~~")
+            node.tag = "span"
 
 
 def _is_mark(node: Any, words: str) -> bool:

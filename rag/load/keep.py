@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from rag.load.elements import HEADINGS, INLINE, marks, only, put_mark, shown
-from rag.load.html_raised import spell_raised
+from rag.load.html_raised import spell_raised, spell_struck
 from rag.load.html_tables import plain_tables
 
 _ANCHORS = {"", "¶", "#", "§", "🔗", "link"}  # what a link to a heading itself shows
@@ -55,6 +55,7 @@ def keep(tree: Any) -> None:
 def simplify(tree: Any) -> None:
     """What has no form of its own in running text, nor in Markdown: it becomes its words."""
     spell_raised(tree)
+    spell_struck(tree)
     _unlink_headings(tree)
     _spell_formulas(tree)
     plain_tables(tree)
