@@ -126,7 +126,7 @@ def _contents(catalog: Catalog, generation: int) -> Iterator[Check]:
             if count := int(source.metadata.get(name, 0)):
                 counts[path] = count
     told = f"{chunks:,} stand where they say" if not wrong else f"not the text of {_some(wrong)}"
-    yield Check("chunks", not wrong, told, "`rag sync --reindex` reads the files anew")
+    yield Check("chunks", not wrong, told, ANEW)
     if odd:
         yield Check("hidden characters", True, f"signs that can't be seen or read in {_counted(odd)}")
     told = "; ".join(f"{_UNSHOWN[name]} {_counted(counts)}" for name, counts in unshown.items() if counts)
