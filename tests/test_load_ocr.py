@@ -149,7 +149,12 @@ def test_the_real_program_reads_the_words(tmp_path: Path) -> None:
 def test_a_passage_and_a_citation_say_it(tmp_path: Path, docs: Path, fake: Any, make_rag: Any) -> None:
     fake("say('Copper melts at 1085 degrees.')")
     scan(docs / "scan.pdf", text=False)
-    rag = make_rag(load__ocr="tesseract")
+    rag = make_rag(load__ocr="tesseract", answer__min_confidence=0)
     rag.sync()
     [passage] = rag.search("At what temperature does copper melt?")
     assert passage.label == "scan.pdf, page 1 (read by OCR)"
+    answer = rag.ask("At what temperature does copper melt?")
+    [citation] = answer.citations
+    assert citation.label == "scan.pdf, page 1 (read by OCR)"
+    assert citation.location.ocr
+    assert answer.to_dict()["citations"][0]["ocr"] is True
