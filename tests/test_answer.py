@@ -417,6 +417,13 @@ def test_lines_of_name_and_value_answer_each_for_itself(make_real_rag: Callable[
     assert (first.quote, first.location.line) == ("owner: Lena", 3)
 
 
+def test_a_line_that_only_names_what_is_asked_of_comes_second(make_real_rag: Callable[..., Rag], docs: Path) -> None:
+    docs.mkdir(exist_ok=True)
+    (docs / "pump.md").write_text("---\nname: Circulation pump\nprice: 249.90\n---\n\nIt is a quiet one.\n")
+    answer = make_real_rag({}).ask("What is the price of the circulation pump?")
+    assert [c.quote for c in answer.citations][:2] == ["price: 249.90", "name: Circulation pump"]
+
+
 def test_a_row_is_cited_below_the_head_of_its_table(make_real_rag: Callable[..., Rag], docs: Path) -> None:
     docs.mkdir(exist_ok=True)
     rows = "".join(f"Part {n},{n} kg\n" for n in range(1, 200))

@@ -162,7 +162,9 @@ def sentences(passages: Sequence[Passage], terms: Callable[[str], list[str]]) ->
         words, head = terms(text), "" if listed else passage.head_above(place.start)
         pairs = extractive.pairs(words) | extractive.pairs(asked)
         every, of_head = frozenset(words).union(asked), frozenset(terms(head) if head else ())
-        candidate = Candidate(passage.number, place, text, every, pairs, listed, head, of_head)
+        name = _NAME.match(text) if not listed else None
+        label = frozenset(terms(name[0]) if name else ())
+        candidate = Candidate(passage.number, place, text, every, pairs, listed, head, of_head, label=label)
         found[passage.source, place.start] = candidate
         return True
 
@@ -211,6 +213,7 @@ _RUN_IN_HEAD = re.compile(  # "**What it measures.** The cosine of …"
     r"(\*\*|__)(?:what|why|how|when|where|who|which)\b[^*_]*\1", re.IGNORECASE
 )
 _RULE = re.compile(r"[|\s:=_-]+")
+_NAME = re.compile(LABEL)
 _NAMED = re.compile(rf"{LABEL}\s+[\w\"']")  # `owner: Lena` says something, as short as it is
 
 

@@ -41,6 +41,7 @@ class Candidate:
     head: str = ""  # of the table that it is a row of
     head_terms: frozenset[str] = frozenset()
     named: bool = False  # by the question: then the head says what its cells are
+    label: frozenset[str] = frozenset()  # terms of the name in a line of `name: value`
 
     @property
     def meant(self) -> str:
@@ -110,7 +111,8 @@ def pick(
     candidates: Sequence[Candidate], scores: NDArray[np.float64], most: int, question_terms: Sequence[str] = ()
 ) -> list[Picked]:
     """The best sentence first, then the others in reading order; none that only repeats another, and no row of a table
-    of which the question names another: it asked for HX-1077, and HX-1003 has a stock, too."""
+    of which the question names another: it asked for HX-1077, and HX-1003 has a stock, too. A line of `name: value`
+    that only repeats the question comes second."""
     chosen: list[int] = []
     lists, asked = [c for c in candidates if c.listed], frozenset(question_terms)
     for i in likely(scores):
@@ -124,7 +126,9 @@ def pick(
             chosen.append(i)
     if not chosen:
         return []
-    order = [chosen[0], *sorted(chosen[1:], key=lambda i: (candidates[i].passage, candidates[i].span))]
+    first = next((i for i in chosen if not _echoes(candidates[i], asked)), chosen[0])
+    rest = sorted((i for i in chosen if i != first), key=lambda i: (candidates[i].passage, candidates[i].span))
+    order = [first, *rest]
     return [Picked(candidates[i], float(scores[i])) for i in order]
 
 
@@ -142,6 +146,11 @@ def coverage(question_terms: set[str], terms: frozenset[str] | set[str], rarity:
 def _another_row(row: Candidate, better: Candidate, asked: frozenset[str]) -> bool:
     """Whether it lacks words of the question by which a better one is the row of its table that is meant."""
     return bool(row.head and row.head == better.head and (better.terms & asked) - row.terms)
+
+
+def _echoes(line: Candidate, asked: frozenset[str]) -> bool:
+    """Whether it names what the question names, as `name: Circulation pump` does, and says nothing of it."""
+    return bool(line.label) and line.terms - line.label <= asked
 
 
 def is_named(row: Candidate, question_terms: set[str], rarity: Mapping[str, float]) -> bool:
