@@ -12,24 +12,22 @@ import re
 _ANY = r"approx|incl|excl|avg|max|min|est|tel|ext|temp|resp|qty|acct|para|vol|ch|apt|rm|hrs|wk|eqs?|refs?|a\.m|p\.m"
 _FIGURE = {
     "en": "tabs?",
-    "de": "s|nr|bd|tab|rd|mio|mrd|std|pos",
+    "de": "s|nr|bd|tab|rd|pos",
     "fr": (r"janv|févr|avr|juil|sept|oct|nov|déc|env|hab|pers|tél|chap|éd|J\.-C|art|al|par|réf|no|n|pp?|fig|tab|av"),
     "es": (
         "aprox|máx|mín|págs?|arts?|núms?|caps?|figs?|tabs?|teléf|ene|feb|abr|ago|sept|oct|nov|dic|párr|apdo|ed|vto"
         "|cta|cód|pp?"
     ),
-    "it": "pagg?|artt?|nn?|capp?|figg?|tab|rif|ca|genn?|febb?|apr|giu|lug|ag|sett?|ott|nov|dic|sec|ed|cod|pp?",
+    "it": "pag|artt?|nn?|capp?|figg?|tab|rif|ca|genn?|febb?|apr|giu|lug|ag|sett?|ott|nov|dic|sec|ed|cod|pp?",
     "pt": "aprox|máx|mín|págs?|arts?|n|núm|caps?|figs?|tabs?|telef|jan|fev|abr|jun|jul|ago|out|nov|dez|séc|ed|cód|pp?",
-    "sv": r"kl|kr|nr|st|ca|mkr|mnkr|sid|kap|bil|tab",
-    "no": r"kl|kr|nr|stk|ca|pkt|kap|tab|mill|mrd",
-    "fi": r"klo|nro|kpl|ks|milj|mrd|taul|kuv|n",
-    "ro": r"pag|pp?|art|alin|lit|nr|aprox|cca|cap|fig|tab|mil|mld|sec",
-    "hu": r"kb|ld|old|tel|pl|db|sz|bek|ker",
+    "sv": r"kl|nr|ca|sid|kap|bil|tab",
+    "no": r"kl|nr|ca|pkt|kap|tab",
+    "fi": r"klo|nro|ks|taul|kuv|n",
+    "ro": r"pag|pp?|art|alin|lit|nr|aprox|cca|cap|fig|tab|sec",
+    "hu": r"kb|ld|tel|pl|bek",
     "tr": r"bkz|s|md|m|yakl|no|tel|mah|sok|cad|çev",
-    "nl": r"blz|pag|artt?|afb|fig|tab|hfst|par|ca|ong|nrs?|sept|okt|nov|dec|\w+str|pp?|st|mln|mld",
-    "pl": (
-        "artt?|ust|pkt|lit|poz|rozdz|str|ss?|rys|tab|nr|tys|mln|mld|godz|ok|ur|zm|wyd|maks|sek|zał|par|tj|rdz|m|lok"
-    ),
+    "nl": r"blz|pag|artt?|afb|fig|tab|hfst|par|ca|ong|nrs?|sept|okt|nov|dec|\w+str|pp?",
+    "pl": ("artt?|ust|pkt|lit|poz|rozdz|str|ss?|rys|tab|nr|godz|ok|ur|zm|wyd|maks|sek|zał|par|tj|rdz|m|lok"),
 }
 # A name or a noun follows, with a capital.
 _CAPITAL = {
@@ -40,7 +38,7 @@ _CAPITAL = {
     "pt": "sra?|srta|srs|dra?|profa?|eng|arq|exm[oa]|av|incl|excl|ilm[oa]",
     "nl": r"dhr|mevr|mw|mr|drs|prof|dr|ir|ing|fam|incl|excl|vgl|zgn|t\.a\.v|m\.m\.v|i\.o\.v|i\.s\.m|bijv",
     "ro": r"dl|d-l|dna|d-na|dr|prof|ing|av|str|bd|incl|excl",
-    "pl": "ul|al|pl|os|dr|mgr|inż|prof|hab|dyr|płk|kpt|gen|ks|bp|św|zob|por|dz|woj|pow|gm|wg|tzw|im|p|np|red|oprac",
+    "pl": "ul|al|pl|dr|mgr|inż|prof|hab|dyr|płk|kpt|gen|ks|bp|św|zob|por|dz|woj|pow|gm|wg|tzw|im|p|np|red|oprac",
 }
 _BEFORE_A_FIGURE = {
     language: re.compile(rf"(?i)(?<!\w)(?:{_ANY}|{words})\.$") for language, words in {**_FIGURE, "": _ANY}.items()
@@ -61,7 +59,7 @@ _GERMAN_BEHIND_A_FIGURE = re.compile(  # months with long names are known there
     r"(?:Jan|Feb|Mär|Mrz|Apr|Jun|Jul|Aug|Sept?|Okt|Nov|Dez|Jhd?|Aufl)\.|Jänner|Feber"
 )
 _REACH = 14  # characters that an abbreviation stands in
-_BEGINNING = re.compile(r"(?:\A|\n\s*\n|[.!?]\s+)[\"'“„«(*_]*([^\W\d_])")
+_BEGINNING = re.compile(r"(?:\A|\n[^\S\n]*\n|[.!?]\s+)[\"'“„«(*_]*([^\W\d_])")
 
 
 def capitalized(sample: str) -> bool:
@@ -89,7 +87,12 @@ def goes_on(text: str, start: int, stop: int, behind: int, language: str, capita
         return True
     if language == "de" and _DAY.search(text, tail, stop) and _GERMAN_BEHIND_A_FIGURE.match(text, behind):
         return True
-    if language in _SPLITS_INITIALS and first.isupper() and _INITIAL.search(text[tail:stop]):
+    if (
+        language in _SPLITS_INITIALS
+        and first.isupper()
+        and text[stop - 2].isupper()
+        and _INITIAL.search(text[tail:stop])
+    ):
         return True
     if language in _CUTS_ORDINALS and first.islower() and _ORDINAL.search(text, tail, stop):
         return True

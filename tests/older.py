@@ -6,6 +6,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from rag.store.catalog.tables import _SUMS_UNTIL_4, KEYED
+from rag.store.damage import checksum
+
 SINCE = {  # by the format that it was in last
     4: ("DROP INDEX vectors_keys", "ALTER TABLE contents DROP COLUMN parts", "ALTER TABLE files DROP COLUMN ctime_ns"),
     3: (),
@@ -21,6 +24,9 @@ SINCE = {  # by the format that it was in last
 
 def make_older(catalog: Path, version: int) -> None:
     with closing(sqlite3.connect(catalog)) as database, database:
+        database.create_function("checksum", -1, checksum, deterministic=True)
+        for table, values in _SUMS_UNTIL_4.items():
+            database.execute(f"UPDATE {table} SET sum = checksum({values}) WHERE sum = checksum({KEYED[table]})")
         for since, statements in SINCE.items():
             for statement in statements if since >= version else ():
                 database.execute(statement)

@@ -567,6 +567,7 @@ def test_repeated_head_and_foot_lines_stay_once() -> None:
 
 
 FULL = "The board decided to close the branch in Lille and to move the archive, which has grown,"
+HALF = "together with the reading room that was built in the nineties for the readers of the town,"
 REST = "to the new building in Arras."
 
 
@@ -585,17 +586,21 @@ REST = "to the new building in Arras."
             [[("They heard the report of the trea-", 0), ("board.example", 1)], [("surer, Mr Alder.", 0)]],
             "They heard the report of the treasurer, Mr Alder.\n\nboard.example",
         ),
-        (  # a full line doesn't read on into a head
-            [[(FULL.rstrip(","), 0)], [("Annual report", 0), ("Lille was closed.", 1)]],
-            f"{FULL.rstrip(',')}\n\nAnnual report\n\nLille was closed.",
-        ),
         (  # the last line of a paragraph is no head, nor one that ends a sentence
             [[(FULL, 0)], [("to Arras.", 0), ("they stay", 1)]],
             f"{FULL} to Arras.\n\nthey stay",
         ),
-        (  # both pages have it
-            [[("Rules", 0), ("One.", 1), ("board.example", 1)], [("Rules", 0), ("Two.", 1), ("board.example", 1)]],
-            "Rules\n\nOne.\n\nboard.example\n\nTwo.",
+        (  # each page is one paragraph: all heads come behind the last half
+            [[("A: Lille", 0), (FULL, 1)], [("A: Arras", 0), (HALF, 1)], [("A: Ghent", 0), (REST, 1)]],
+            f"A: Lille\n\n{FULL} {HALF} {REST}\n\nA: Arras\n\nA: Ghent",
+        ),
+        (  # what begins small goes on where the page before ended, even if it ends no sentence
+            [[(FULL.rstrip(",") + " and the", 0)], [("insurance premium", 0), ("all costs that arise", 1)]],
+            f"{FULL.rstrip(',')} and the insurance premium\n\nall costs that arise",
+        ),
+        (  # both of two pages may say the same
+            [[("Sample A was tested.", 0), ("Passed", 1)], [("Sample B was tested.", 0), ("Passed", 1)]],
+            "Sample A was tested.\n\nPassed\n\nSample B was tested.\n\nPassed",
         ),
         (
             [[("Total", 0), ("0", 0)], [("Total", 0), ("0", 0)]],

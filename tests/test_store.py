@@ -33,8 +33,6 @@ from rag.errors import ConfigError, IndexDamaged, IndexLocked, IndexMismatch, In
 from rag.store import Catalog, IndexReader, IndexWriter
 from rag.store.analyze import Analyzer
 from rag.store.catalog import FORMAT
-from rag.store.catalog.tables import _SUMS_UNTIL_4
-from rag.store.damage import checksum
 from rag.store.index import generation_folder
 from rag.store.lexical import Lexical
 from rag.store.lock import WriterLock
@@ -307,9 +305,6 @@ def test_what_was_altered_before_an_upgrade_is_still_known_to_be(tmp_path: Path)
         chunks = [Chunk("One.", Span(0, 4), Location(None, 1)), Chunk("Two.", Span(5, 9), Location(None, 1))]
         catalog.put_content("k", Source("a.txt", "One. Two.", "text"), chunks, ["1x", "1y"], [b"v", b"v"])
     with closing(sqlite3.connect(file)) as db:
-        db.create_function("checksum", -1, checksum, deterministic=True)
-        for table, values in _SUMS_UNTIL_4.items():
-            db.execute(f"UPDATE {table} SET sum = checksum({values})")
         db.execute("UPDATE chunks SET text = 'Ten.' WHERE key = '1y'")
         db.commit()
     make_older(file, 4)

@@ -24,6 +24,7 @@ import rag.sync
 from rag.build import Rag
 from rag.config import Documents
 from rag.errors import Cancelled, ConfigError, FolderError, IndexDamaged, IndexMismatch, RagError, StoreError
+from rag.store import IndexWriter
 from rag.sync.scan import scan
 from rag.sync.watch import changes
 from rag.types import Outcome, SyncReport
@@ -293,6 +294,7 @@ def test_a_row_of_the_catalog_removed_by_hand(three: Rag, docs: Path, index: Pat
         "UPDATE contents SET key = 'x' || substr(key, 2) WHERE id = (SELECT min(id) FROM contents)",
         "UPDATE files SET hash = 'x' || substr(hash, 2) WHERE id = (SELECT min(id) FROM files)",
         "UPDATE files SET content_id = (SELECT max(id) FROM contents) WHERE id = (SELECT min(id) FROM files)",
+        "UPDATE files SET content_id = NULL, outcome = 'failed' WHERE id = (SELECT min(id) FROM files)",
     ],
 )
 def test_a_name_in_the_catalog_that_became_another_is_noticed_and_made_anew(
@@ -381,6 +383,33 @@ def test_what_the_machine_could_not_read_is_read_by_the_next_sync(
         assert "can't be started: Resource temporarily unavailable" in reason(report, name)
     report = rag.sync()
     assert outcomes(report) == {"a.txt": "indexed", "b.txt": "indexed"}
+    (docs / "a.txt").write_text("Melons here, and more.")
+    with monkeypatch.context() as patch:
+        patch.setattr("rag.load.worker.subprocess.Popen", refuse)
+        assert outcomes(rag.sync()) == {"a.txt": "failed", "b.txt": "unchanged"}
+    assert rag.source("a.txt").text == "Apples here."  # what it held stays until it is read again
+    assert outcomes(rag.sync()) == {"a.txt": "indexed", "b.txt": "unchanged"}
+
+
+@pytest.mark.parametrize("table", ["contents", "chunks"])
+def test_a_row_lost_between_a_stopped_sync_and_the_next(
+    rag: Rag, docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    """Nothing was published that could be missed: the rows say themselves what they had."""
+
+    def interrupted(*arguments: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    write(docs, a="Apples here. Pears there.", b="Melons here.")
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexWriter, "publish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            rag.sync()
+    with closing(sqlite3.connect(index / "catalog.sqlite3")) as database, database:
+        assert database.execute(f"DELETE FROM {table} WHERE id = (SELECT min(id) FROM {table})").rowcount == 1
+    assert rag.sync().embedded == 0
+    assert sources(rag) == {"a.txt", "b.txt"}
+    assert rag.doctor().ok
 
 
 def test_a_folder_that_cannot_be_read_keeps_its_files(rag: Rag, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

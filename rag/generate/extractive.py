@@ -144,8 +144,11 @@ def coverage(question_terms: set[str], terms: frozenset[str] | set[str], rarity:
 
 
 def _another_row(row: Candidate, better: Candidate, asked: frozenset[str]) -> bool:
-    """Whether it lacks words of the question by which a better one is the row of its table that is meant."""
-    return bool(row.head and row.head == better.head and (better.terms & asked) - row.terms)
+    """Whether it lacks words of the question that a better one of its table has, and has none that the better one
+    lacks: of "HX-1077 and HX-1003" both are meant."""
+    if not row.head or row.head != better.head:
+        return False
+    return bool((better.terms & asked) - row.terms) and not (row.terms & asked) - better.terms
 
 
 def _echoes(line: Candidate, asked: frozenset[str]) -> bool:

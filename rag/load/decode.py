@@ -121,7 +121,7 @@ def labelled(data: bytes, label: str) -> tuple[str, str] | None:
     >>> labelled(b"5 \x80", "ISO-8859-1"), labelled(b"\xff", "utf-8")
     (('5 €', 'cp1252'), None)
     """
-    with contextlib.suppress(LookupError):
+    with contextlib.suppress(LookupError, ValueError):  # ValueError: of a name with a zero in it
         own = codecs.lookup(label).name
         for name in (_MEANT.get(own, own), own):
             with contextlib.suppress(UnicodeError):

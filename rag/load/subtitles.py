@@ -78,11 +78,14 @@ def load(data: bytes, relative: str, config: Load) -> Source:
 def _cues(text: str, *, named: bool) -> Iterator[tuple[str, list[str]]]:
     """The line with the times of each cue, and the lines below it; first, below "", what stands before all cues.
     `named`: as in WebVTT, where any line may be a cue's name, and notes and styles stand between cues."""
-    begin, lines, skipped, after_empty = "", list[str](), False, True
+    begin, lines, skipped, after_empty, count = "", list[str](), False, True, 0
     for line in text.split("\n"):
         if _BEGINS.match(line):
-            if lines and (_NUMBER.fullmatch(lines[-1]) or (named and lines[-2:-1] == [""])):
-                lines.pop()
+            parted = not begin or lines[-2:-1] == [""]
+            number = int(lines[-1]) if lines and _NUMBER.fullmatch(lines[-1]) else -1
+            if lines and ((parted and (named or number >= 0)) or (not named and number in (count, count + 1))):
+                lines.pop()  # its number or name; else the last words of the cue before: "It was / 1984"
+            count += 1
             yield begin, lines
             begin, lines, skipped = line, [], False
         else:

@@ -93,7 +93,7 @@ def _rebuilt(writer: IndexWriter) -> int:
     if catalog.meta("unfinished", False) or catalog.has_unpublished():
         # Publishing would show half of what that sync did, perhaps with another model's vectors. A sync mends, too.
         raise StoreError(
-            "the last sync was stopped and its work isn't published: only a sync can finish it",
+            "the last sync was stopped, or the catalog lost something since: only a sync can finish it",
             "run `rag sync` (it makes what is damaged anew), then this again",
         )
     writer.check_settings(catalog.made("embedding"), catalog.made("splitting"), reindex=False, fills=False)

@@ -358,6 +358,9 @@ class Sync:
         for each in (job, *self._twins_of(job)):
             row = before.get(each.entry.path)
             message = error.message
+            if isinstance(error, LoaderError) and row and row.content_id is not None and self.writer.same_settings:
+                self._note(FileReport(each.entry.path, outcome, message), None)  # what it held stays till it is read
+                continue
             if job.hash is None and each is not job and not isinstance(error, LoaderError):
                 message = f"{job.entry.path}, which held the same, changed while it was read"  # so nothing was read
             self._settle(each.entry, job.hash, None, outcome, message, row, each.seen_ns)

@@ -28,6 +28,7 @@ class Line(NamedTuple):
     text: str
     apart: bool = False  # from the line before it, by space or type: a paragraph begins
     loud: bool = False  # larger or bolder than most of the page
+    moved: bool = False  # of a head or foot, from where a sentence goes on
 
 
 _LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
@@ -65,9 +66,14 @@ def flow(pages: Sequence[Sequence[Line]]) -> tuple[str, tuple[int, ...]]:
         longest = sorted(len(line.text) for line in lines)[
             -3:
         ]  # the third: one wide line shouldn't make all others short
-        for number, (line, apart, _) in enumerate(lines):
+        for number, (line, apart, *_) in enumerate(lines):
             # the last line of the page before is measured by that page's own width
-            gap = _gap(previous, line, width, words, apart) if previous else ""
+            ended = number == 0 and previous[-1:] in (
+                ".",
+                "!",
+                "?",
+            )  # what begins small on a new page goes on with none
+            gap = _gap(previous, line, width, words, apart or ended) if previous else ""
             if gap == "\n" and (number == 0 or apart):
                 gap = "\n\n"
             if gap is None:  # a hyphen to drop
@@ -130,24 +136,23 @@ def _make_way(before: list[Line], after: list[Line]) -> None:
     last, first = before[len(before) - feet - 1].text, after[heads].text
     on = first[0].islower() and (last[-1].isalpha() or last[-1] == ",")
     if not (on or (last[-1] in _HYPHENS and first[0].isalpha())):
-        if head:  # no line of it reads on from the page before, however full that is
-            after[0] = after[0]._replace(apart=True)
         return
     del after[:heads], before[len(before) - feet :]
     above = max((at for at, line in enumerate(before) if at and line.apart), default=None)
     below = next((at for at, line in enumerate(after) if at and line.apart), len(after))
-    moved = [line._replace(apart=True) for line in head]
+    moved = [line._replace(apart=True, moved=True) for line in head]
     if above is None:
-        moved = [line._replace(apart=True) for line in foot] + moved
+        moved = [line._replace(apart=True, moved=True) for line in foot] + moved
     else:
-        before[above:above] = [line._replace(apart=True) for line in foot]
+        before[above:above] = [line._replace(apart=True, moved=True) for line in foot]
     after[below:below] = moved
 
 
 def _heads(lines: Sequence[Line]) -> int:
-    """How many of a page's first lines are its head: none ends a sentence, and the line behind them stands apart."""
+    """How many of a page's first lines are its head: none ends a sentence or begins small, as what goes on would, and
+    the line behind them stands apart."""
     for count in range(1, min(len(lines), _DEEP + 1)):
-        if lines[count - 1].text[-1] in _ENDS:
+        if lines[count - 1].text[-1] in _ENDS or lines[0].text[0].islower():
             break
         if lines[count].apart:
             return count
@@ -156,14 +161,15 @@ def _heads(lines: Sequence[Line]) -> int:
 
 def _feet(lines: Sequence[Line]) -> int:
     """How many of its last ones are its foot: none ends a sentence, and they are shorter than the line above them, from
-    which they stand apart: one in the middle of a sentence is full."""
-    for count in range(1, min(len(lines), _DEEP + 1)):
+    which they stand apart: one in the middle of a sentence is full. Those that were moved there are, too."""
+    moved = next((n for n, line in enumerate(reversed(lines)) if not line.moved), 0)
+    for count in range(moved + 1, min(len(lines), moved + _DEEP + 1)):
         if lines[-count].text[-1] in _ENDS:
             break
         if lines[-count].apart:
             above, longest = lines[-count - 1].text, max(len(line.text) for line in lines[-count:])
-            return count if longest < 0.8 * len(above) or above[-1] in _HYPHENS else 0
-    return 0
+            return count if longest < 0.8 * len(above) or above[-1] in _HYPHENS else moved
+    return moved
 
 
 def _vocabulary(pages: Sequence[Sequence[Line]]) -> Counter[str]:
@@ -178,8 +184,7 @@ def _vocabulary(pages: Sequence[Sequence[Line]]) -> Counter[str]:
 
 
 def _without_furniture(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Without the head and foot lines that three and most pages share, or both of two where they stand apart, but for
-    where they first stand.
+    """Without the head and foot lines that three and most pages share, but for where they first stand.
 
     "Share": the same line, or the same but for a number that counts with the pages; a bare page number goes
     everywhere. A page's only line stays.
@@ -194,8 +199,7 @@ def _without_furniture(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
             if len(lines) - sum(first[number]) > (1 if edge in (0, -1) else 2)
         ]
         seen = Counter(key for number, lines, at in held for key in _alike(lines[at], number))
-        least = 2 if len(kept) == 2 and all(_stands_apart(lines, edge) for lines in kept) else max(3, 0.5 * len(kept))
-        shared = {key for key, count in seen.items() if count >= least}
+        shared = {key for key, count in seen.items() if count >= max(3, 0.5 * len(kept))}
         shown: set[tuple[str, int | None]] = set()
         for number, lines, at in held:
             if keys := shared.intersection(_alike(lines[at], number)):
@@ -205,12 +209,6 @@ def _without_furniture(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
                     first[number][end] += 1
                 shown |= keys
     return kept
-
-
-def _stands_apart(lines: Sequence[Line], edge: int) -> bool:
-    """Whether the line at the edge stands apart from the rest of the page."""
-    inner = lines[edge + 1 : edge + 2] if edge >= 0 else lines[edge:]
-    return bool(inner) and inner[0].apart
 
 
 _COUNT = re.compile(r"(?<![\w.,/#-])(?<!(?i:no\.|nr\.) )\d{1,4}(?![\w-])")

@@ -83,10 +83,12 @@ def _rows(units: _Units, alone: list[Field]) -> Iterator[Row]:
 
 
 def _filled(line: str, start: int, units: _Units, level: list[Field], alone: list[Field]) -> str:
-    length = len(line)
+    if not level:
+        return line
+    places = [units.type_at(start + n).x for n in range(len(line))]
     for field in sorted(level, key=lambda field: -field.left):  # from the right, so that places stay what they are
         alone.remove(field)
-        at = next((n for n in range(length) if units.type_at(start + n).x >= field.left), length)
+        at = next((n for n, x in enumerate(places) if x >= field.left), len(places))
         line = f"{line[:at]} {field.text} {line[at:]}"
     return line
 

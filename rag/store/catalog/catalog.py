@@ -19,6 +19,8 @@ from rag.types import Chunk, Cue, Heading, Location, Outcome, Source, Space, Spa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_LACKING = f"parts != {PARTS} AND key NOT LIKE 'altered %'"  # rows that it had
+
 Row = TypeVar("Row", ContentRow, ChunkRow, MediaRow)
 
 
@@ -406,6 +408,11 @@ class Catalog(Connection):
         g = self.generation
         with self.transaction():
             gone = self._db.execute("DELETE FROM files WHERE removed <= ?", (g,)).rowcount
+            # Of contents whose row is gone: their files are read again, and make the same chunks.
+            lost = "NOT IN (SELECT id FROM contents)"
+            self._db.execute(f"UPDATE files SET content_id = NULL, hash = NULL WHERE content_id {lost}")
+            for table in ("chunks", "media"):
+                self._db.execute(f"DELETE FROM {table} WHERE content_id {lost}")
             held = "SELECT content_id FROM files WHERE content_id IS NOT NULL"
             stray = self._db.execute(f"SELECT id FROM contents WHERE id NOT IN ({held})").fetchall()
             if not gone and not stray:
@@ -444,23 +451,22 @@ class Catalog(Connection):
         return kept is None or kept == self.census(self.generation)
 
     def mark_lost(self) -> None:
-        """For the writer, before it changes anything: what the published generation doesn't see any more, and what is
-        altered, is marked for the sync to make anew. Raises IndexDamaged when the file's pages aren't whole: then only
-        a copy helps."""
+        """For the writer, before it changes anything: what the published generation doesn't see any more, texts and
+        vectors that lost something, and what is altered are marked for the sync to make anew. Raises IndexDamaged when
+        the file's pages aren't whole: then only a copy helps."""
         with self._reading():
             bare = "SELECT vector_key FROM {} EXCEPT SELECT key FROM vectors"
             lost = any(self._db.execute(f"{bare.format(t)} LIMIT 1").fetchone() for t in ("chunks", "media"))
-            if not lost and self._is_as_published():
+            lost = lost or self._db.execute(f"SELECT 1 FROM contents WHERE {_LACKING} LIMIT 1").fetchone() is not None
+            as_published = self._is_as_published()
+            if not lost and as_published:
                 return
             if (said := self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
                 raise damaged(self.file, said)
         with self.transaction():
             self.mark_altered()
-            # Of a text whose row is gone: its files are read again, and make the same chunks.
-            gone = "NOT IN (SELECT id FROM contents)"
-            self._db.execute(f"UPDATE files SET content_id = NULL, hash = NULL WHERE content_id {gone}")
-            for table in ("chunks", "media"):
-                self._db.execute(f"DELETE FROM {table} WHERE content_id {gone}")
+            if not as_published:  # a file that had a text may be among those that seem to have failed
+                self._db.execute("UPDATE files SET hash = NULL WHERE content_id IS NULL")
             self.set_meta(unfinished=True)  # so that no vector is given up before its chunk is back
 
     def altered(self) -> dict[str, int]:
@@ -468,7 +474,10 @@ class Catalog(Connection):
         of it."""
         with self._reading():
             count = "SELECT count(*) FROM {} WHERE sum != checksum({}) AND key NOT LIKE 'altered %'"
-            return {t: self._db.execute(count.format(t, values)).fetchone()[0] for t, values in SUMS.items()}
+            found = {t: self._db.execute(count.format(t, values)).fetchone()[0] for t, values in SUMS.items()}
+            lacking = f"SELECT count(*) FROM contents WHERE {_LACKING} AND sum = checksum({SUMS['contents']})"
+            found["contents"] += self._db.execute(lacking).fetchone()[0]
+            return found
 
     def mark_altered(self) -> tuple[int, int]:
         """What `altered` finds, for the next sync to make anew: (vectors, texts). Of vectors that are missing, too."""
@@ -478,11 +487,11 @@ class Catalog(Connection):
             wrong = [f"SELECT id FROM contents WHERE sum != checksum({SUMS['contents']})",
                      f"SELECT content_id FROM chunks WHERE sum != checksum({SUMS['chunks']})",
                      f"SELECT content_id FROM media WHERE sum != checksum({SUMS['media']})",
-                     f"SELECT id FROM contents WHERE parts != {PARTS}",
+                     f"SELECT id FROM contents WHERE {_LACKING}",
                      # A picture's vector can't be made of a text: its file is read again.
                      "SELECT m.content_id FROM media m LEFT JOIN vectors v ON v.key = m.vector_key "
                      f"WHERE v.key IS NULL OR v.sum = {MARKED}"]  # fmt: skip
-            held = "SELECT content_id FROM files WHERE removed IS NULL"
+            held = "SELECT content_id FROM files"
             texts = execute(
                 f"SELECT id FROM contents WHERE id IN ({' UNION '.join(wrong)}) AND id IN ({held})"
             ).fetchall()
