@@ -391,6 +391,11 @@ def test_what_the_machine_could_not_read_is_read_by_the_next_sync(
     assert outcomes(rag.sync()) == {"a.txt": "indexed", "b.txt": "unchanged"}
 
 
+def test_a_folder_of_files_without_text_is_no_news_either(rag: Rag, docs: Path) -> None:
+    write(docs, a="", b=" ")
+    assert rag.sync(allow_empty=True).generation == rag.sync(allow_empty=True).generation == 1
+
+
 @pytest.mark.parametrize("table", ["contents", "chunks"])
 def test_a_row_lost_between_a_stopped_sync_and_the_next(
     rag: Rag, docs: Path, index: Path, monkeypatch: pytest.MonkeyPatch, table: str

@@ -410,7 +410,8 @@ class Catalog(Connection):
             gone = self._db.execute("DELETE FROM files WHERE removed <= ?", (g,)).rowcount
             # Of contents whose row is gone: their files are read again, and make the same chunks.
             lost = "NOT IN (SELECT id FROM contents)"
-            self._db.execute(f"UPDATE files SET content_id = NULL, hash = NULL WHERE content_id {lost}")
+            text_lost = f"content_id IS NOT NULL AND content_id {lost}"  # NULL isn't in no rows, either
+            self._db.execute(f"UPDATE files SET content_id = NULL, hash = NULL WHERE {text_lost}")
             for table in ("chunks", "media"):
                 self._db.execute(f"DELETE FROM {table} WHERE content_id {lost}")
             held = "SELECT content_id FROM files WHERE content_id IS NOT NULL"
