@@ -13,7 +13,7 @@ _ANY = r"approx|incl|excl|avg|max|min|est|tel|ext|temp|resp|qty|acct|para|vol|ch
 _FIGURE = {
     "en": "tabs?",
     "de": "s|nr|bd|tab|rd|pos",
-    "fr": (r"janv|févr|avr|juil|sept|oct|nov|déc|env|hab|pers|tél|chap|éd|J\.-C|art|al|par|réf|no|n|pp?|fig|tab|av"),
+    "fr": r"janv|févr|avr|juil|sept|oct|nov|déc|env|hab|pers|tél|chap|éd|J\.-C|art|al|par|réf|no|n|pp?|fig|tab|av",
     "es": (
         "aprox|máx|mín|págs?|arts?|núms?|caps?|figs?|tabs?|teléf|ene|feb|abr|ago|sept|oct|nov|dic|párr|apdo|ed|vto"
         "|cta|cód|pp?"
@@ -27,7 +27,7 @@ _FIGURE = {
     "hu": r"kb|ld|tel|pl|bek",
     "tr": r"bkz|s|md|m|yakl|no|tel|mah|sok|cad|çev",
     "nl": r"blz|pag|artt?|afb|fig|tab|hfst|par|ca|ong|nrs?|sept|okt|nov|dec|\w+str|pp?",
-    "pl": ("artt?|ust|pkt|lit|poz|rozdz|str|ss?|rys|tab|nr|godz|ok|ur|zm|wyd|maks|sek|zał|par|tj|rdz|m|lok"),
+    "pl": "artt?|ust|pkt|lit|poz|rozdz|str|ss?|rys|tab|nr|godz|ok|ur|zm|wyd|maks|sek|zał|par|tj|rdz|m|lok",
 }
 # A name or a noun follows, with a capital.
 _CAPITAL = {

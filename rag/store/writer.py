@@ -57,7 +57,7 @@ class IndexWriter:
             catalog = self.catalog = Catalog(self.folder / "catalog.sqlite3")
             if catalog.meta("id") is None:
                 catalog.set_meta(id=uuid.uuid4().hex)
-            catalog.mark_lost()
+            self._is_whole = catalog.mark_lost()
             catalog.collect_garbage()
             self._remove_old_generations()
         except BaseException:
@@ -136,7 +136,7 @@ class IndexWriter:
         changed = any(self.catalog.meta(k) != v for k, v in self._staged.items())
         if changed or self.catalog.has_unpublished() or self._must_rebuild() or self._server_differs:
             return True
-        return bool(self.catalog.meta("census") != self.catalog.census(self.catalog.generation))
+        return not self._is_whole or self.catalog.meta("census") is None
 
     def finish_unchanged(self) -> None:
         self.catalog.set_meta(unfinished=False)

@@ -451,17 +451,17 @@ class Catalog(Connection):
         kept = self.meta("census")
         return kept is None or kept == self.census(self.generation)
 
-    def mark_lost(self) -> None:
+    def mark_lost(self) -> bool:
         """For the writer, before it changes anything: what the published generation doesn't see any more, texts and
-        vectors that lost something, and what is altered are marked for the sync to make anew. Raises IndexDamaged when
-        the file's pages aren't whole: then only a copy helps."""
+        vectors that lost something, and what is altered are marked for the sync to make anew. Whether that generation
+        sees all that it did. Raises IndexDamaged when the file's pages aren't whole: then only a copy helps."""
         with self._reading():
             bare = "SELECT vector_key FROM {} EXCEPT SELECT key FROM vectors"
             lost = any(self._db.execute(f"{bare.format(t)} LIMIT 1").fetchone() for t in ("chunks", "media"))
             lost = lost or self._db.execute(f"SELECT 1 FROM contents WHERE {_LACKING} LIMIT 1").fetchone() is not None
             as_published = self._is_as_published()
             if not lost and as_published:
-                return
+                return True
             if (said := self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
                 raise damaged(self.file, said)
         with self.transaction():
@@ -469,6 +469,7 @@ class Catalog(Connection):
             if not as_published:  # a file that had a text may be among those that seem to have failed
                 self._db.execute("UPDATE files SET hash = NULL WHERE content_id IS NULL")
             self.set_meta(unfinished=True)  # so that no vector is given up before its chunk is back
+        return as_published
 
     def altered(self) -> dict[str, int]:
         """How many rows of each table aren't what their sum says, but for texts that were read anew since. Reads all

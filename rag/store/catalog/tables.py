@@ -65,12 +65,7 @@ KEYED = {table: f"{values}, key" for table, values in _SUMS_UNTIL_4.items()}
 KEYED["contents"] += ", parts"
 SUMS = {**KEYED, "vectors": "key, vector"}  # of which values a row's sum is
 
-PARTS = "".join(
-    (
-        "(SELECT count(*) FROM chunks WHERE content_id = contents.id)",
-        " + (SELECT count(*) FROM media WHERE content_id = contents.id)",
-    )
-)
+PARTS = " + ".join(f"(SELECT count(*) FROM {table} WHERE content_id = contents.id)" for table in ("chunks", "media"))
 
 UPGRADES = {  # from an older format to the next: things are only ever added, so nothing is read or embedded again
     1: (
